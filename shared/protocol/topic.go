@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -89,10 +90,8 @@ func Filters(agent string) []string {
 
 // MaySubscribe reports whether an agent may subscribe to the filter, and whether it may be sent a message on it.
 func MaySubscribe(agent, filter string) bool {
-	for _, own := range Filters(agent) {
-		if filter == own {
-			return true
-		}
+	if slices.Contains(Filters(agent), filter) {
+		return true
 	}
 	t, err := ParseTopic(filter)
 	return err == nil && t.Agent == agent && !t.Kind.FromAgent()
