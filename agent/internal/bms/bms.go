@@ -36,6 +36,13 @@ type System interface {
 	ApplyResponse(ctx context.Context, host HostID, response []byte) (confirmation []byte, err error)
 }
 
+// Explainer is a System whose driver can read which rights a response refuses, and why: Licet itself never looks inside a
+// response. It is asked after the response was applied, and may be asked again after a crash. Without it a right that the
+// receipt shows unchanged counts as refused with exchange.Unknown.
+type Explainer interface {
+	Refused(ctx context.Context, host HostID, response []byte) ([]exchange.RefusedRight, error)
+}
+
 // ErrNoSuchServer means that the system has no server with this host ID.
 var ErrNoSuchServer = errors.New("the system has no server with this host ID")
 
