@@ -1,0 +1,60 @@
+package mqttconn
+
+import (
+	"fmt"
+	"net"
+	"time"
+)
+
+// wire is the network connection under paho. Paho bounds the writing of publishes alone: a ping or an acknowledgement
+// could wait for ever on a peer that does not read, so here every write has a deadline. And paho makes room for whatever
+// length a packet announces: here a packet that is too large ends the connection before that.
+type wire struct {
+	net.Conn
+	in frames
+}
+
+func (w *wire) Write(p []byte) (int, error) {
+	if err := w.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return 0, err
+	}
+	return w.Conn.Write(p)
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	if tooLarge := w.in.feed(p[:n]); tooLarge != nil {
+		return 0, tooLarge
+	}
+	return n, err
+}
+
+// frames follows the packets in a stream of bytes by their fixed headers: one byte of type, one to four bytes of length.
+type frames struct {
+	inLength bool
+	shift    int
+	length   int // announced so far while inLength, then what is left of the body
+}
+
+func (f *frames) feed(p []byte) error {
+	for len(p) > 0 {
+		switch {
+		case f.inLength:
+			f.length |= int(p[0]&0x7f) << f.shift
+			f.shift += 7
+			f.inLength = p[0]&0x80 != 0 && f.shift < 28
+			p = p[1:]
+			if f.length > maxPacket {
+				return fmt.Errorf("the broker sends a packet of more than %d bytes", maxPacket)
+			}
+		case f.length > 0:
+			n := min(f.length, len(p))
+			f.length -= n
+			p = p[n:]
+		default:
+			f.inLength, f.shift = true, 0
+			p = p[1:]
+		}
+	}
+	return nil
+}
