@@ -146,10 +146,7 @@ func refusalOf(response *http.Response, body []byte) error {
 	if mediaType != ProblemType || json.Unmarshal(body, &problem) != nil {
 		return fmt.Errorf("ask the activation server: status %s without a problem document (a proxy in between?)", response.Status)
 	}
-	return &Refusal{
-		Code: problem.Code.Known(), Retry: problem.Retry, Detail: plain(problem.Detail),
-		RetryAfter: retryAfter(response), Status: response.StatusCode,
-	}
+	return problem.Refusal(response.StatusCode, retryAfter(response))
 }
 
 // retryAfter reads the seconds form alone; a date, nonsense or more than a day counts as nothing said.

@@ -42,6 +42,11 @@ type Problem struct {
 	Retry  Retry  `json:"retry,omitempty"`
 }
 
+// Refusal is p as a stranger wrote it: a code that this version does not know becomes Unknown, the detail plain text.
+func (p Problem) Refusal(status int, retryAfter time.Duration) *Refusal {
+	return &Refusal{Code: p.Code.Known(), Retry: p.Retry, Detail: plain(p.Detail), RetryAfter: retryAfter, Status: status}
+}
+
 // ProblemType is the media type of a Problem.
 const ProblemType = "application/problem+json"
 
