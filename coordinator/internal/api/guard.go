@@ -1,0 +1,33 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/licet-project/licet/coordinator/client"
+)
+
+// writeTime is how long an answer may take to leave once it is made; a stream of events has it anew for every event.
+const writeTime = 30 * time.Second
+
+// guard is around everything: headers that a browser obeys, and an end to panics.
+func (a *API) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			cause := recover()
+			if cause == nil || cause == http.ErrAbortHandler { //nolint:errorlint // a panic's value is compared as it is.
+				return
+			}
+			a.o.Logger.Error().Interface("panic", cause).Str("method", r.Method).Str("path", r.URL.Path).Msg("a request panicked")
+			answerProblem(w, client.Problem{Status: http.StatusInternalServerError, Code: client.CodeInternal,
+				Detail: "something went wrong inside the coordinator", Hint: "read the coordinator's log"})
+		}()
+		header := w.Header()
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("X-Frame-Options", "DENY")
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Cache-Control", "no-store")
+		header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		next.ServeHTTP(w, r)
+	})
+}
