@@ -43,6 +43,7 @@ type API struct {
 	rest     huma.API
 	handler  http.Handler
 	stopping chan struct{} // closed by Stop
+	streams  chan struct{} // one element for each open event stream
 	stop     sync.Once
 }
 
@@ -51,11 +52,12 @@ func New(o Options) (*API, error) {
 	if o.DB == nil {
 		return nil, errors.New("the API needs a database")
 	}
-	a := &API{o: o, stopping: make(chan struct{})}
+	a := &API{o: o, stopping: make(chan struct{}), streams: make(chan struct{}, maxStreams)}
 	mux := http.NewServeMux()
 	a.rest = humago.New(mux, a.config())
 	a.rest.UseMiddleware(deadline, a.mediaType)
 	a.registerHealth()
+	a.registerEvents()
 	if err := a.registerOpenAPI(mux); err != nil {
 		return nil, fmt.Errorf("describe the API: %w", err)
 	}
