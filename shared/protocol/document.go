@@ -21,6 +21,11 @@ type Session struct {
 	Sequence   int64  `json:"sequence"`
 }
 
+// LastSequence is the sequence of a will. The will is written before anything else of its connection and said after all
+// of it, so with this it comes after its own connection's documents and before every one of the next. JSON readers that
+// know only floating point still read it exactly.
+const LastSequence = 1<<53 - 1
+
 // After reports whether s was said after other, by the same process.
 func (s Session) After(other Session) bool {
 	return s.Boot == other.Boot && (s.Connection > other.Connection ||
