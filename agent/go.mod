@@ -2,6 +2,8 @@ module github.com/licet-project/licet/agent
 
 go 1.26.0
 
+require github.com/licet-project/licet/shared v0.0.0-00010101000000-000000000000
+
 require (
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
 	github.com/eclipse/paho.mqtt.golang v1.5.1 // indirect
@@ -19,7 +21,6 @@ require (
 	github.com/knadh/koanf/providers/posflag v1.0.2 // indirect
 	github.com/knadh/koanf/providers/structs v1.0.0 // indirect
 	github.com/knadh/koanf/v2 v2.4.1 // indirect
-	github.com/licet-project/licet/shared v0.0.0-00010101000000-000000000000
 	github.com/mattn/go-colorable v0.1.14 // indirect
 	github.com/mattn/go-isatty v0.0.20 // indirect
 	github.com/mitchellh/copystructure v1.2.0 // indirect
@@ -33,6 +34,7 @@ require (
 	golang.org/x/net v0.44.0 // indirect
 	golang.org/x/sync v0.17.0 // indirect
 	golang.org/x/sys v0.36.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
 	pgregory.net/rapid v1.3.0 // indirect
 )
 
