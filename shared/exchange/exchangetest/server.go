@@ -3,6 +3,7 @@ package exchangetest
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -31,6 +32,7 @@ type Options struct {
 // at once.
 type Server struct {
 	options Options
+	handler http.Handler
 	limiter *rate.Limiter
 	faults  faults
 	release func() error // of the lock on Dir
@@ -78,6 +80,7 @@ func New(o Options) (*Server, error) {
 		options: o, lines: lines, release: func() error { return nil },
 		limiter: rate.NewLimiter(rate.Limit(float64(o.OrdersPerMinute)/60), o.OrdersPerMinute),
 	}
+	s.handler = s.routes()
 	if err := s.open(o.Dir); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
