@@ -1,0 +1,101 @@
+package report
+
+import (
+	"slices"
+	"time"
+
+	"github.com/licet-project/licet/agent/internal/bms"
+	"github.com/licet-project/licet/shared/exchange"
+	"github.com/licet-project/licet/shared/protocol"
+)
+
+// entry is a server and what there is to say of it. Reporter.mu guards all of it.
+type entry struct {
+	name       string
+	system     string
+	facts      bms.Facts
+	activation Activation
+
+	due     time.Time // when to report; zero is never
+	force   bool      // even if nothing changed
+	changed bool      // the activation has news that were not looked at yet
+	known   progress  // what it told when it was looked at last
+	ending  bool      // an exchange has ended, and the facts after it are not here yet
+	asked   *answer   // whom this report answers, or nil
+
+	sent    exchange.Digest // of the last report that the broker acknowledged
+	refused exchange.Digest // of the last report that nobody could read
+}
+
+// add makes a server known; r.mu is held.
+func (r *Reporter) add(name string) *entry {
+	e := &entry{name: name}
+	r.servers[name] = e
+	at, _ := slices.BinarySearch(r.names, name)
+	r.names = slices.Insert(r.names, at, name)
+	return e
+}
+
+// dueBy makes the entry due at t, unless it is due earlier.
+func (e *entry) dueBy(t time.Time) {
+	if e.due.IsZero() || t.Before(e.due) {
+		e.due = t
+	}
+}
+
+// look finds out what the activation's news mean for the time of the report. That an exchange has ended is what people
+// wait for: it goes as soon as the facts after it are here. Everything else joins. The activation is asked without r.mu,
+// since it may say Changed with a lock of its own held.
+func (r *Reporter) look(e *entry) {
+	r.mu.Lock()
+	activation := e.activation
+	e.changed = false
+	r.mu.Unlock()
+	if activation == nil {
+		return
+	}
+	now := progressOf(activation)
+	r.mu.Lock()
+	ended := now.over && now != e.known
+	e.known = now
+	e.ending = e.ending || ended
+	e.dueBy(time.Now().Add(join))
+	r.mu.Unlock()
+	if ended && r.o.Ended != nil {
+		r.o.Ended(e.name)
+	}
+}
+
+// progress is what of an activation decides whether a report is urgent.
+type progress struct {
+	over    bool // nothing is in flight
+	receipt exchange.Digest
+	request exchange.Digest
+	step    protocol.Step
+}
+
+func progressOf(a Activation) progress {
+	observed := a.Observed()
+	p := progress{over: !observed.InFlight, receipt: exchange.DigestOf(observed.Receipt)}
+	if e := a.Exchange(); e != nil {
+		p.request, p.step = e.Digest, e.Step
+	}
+	return p
+}
+
+// answer is one ask that is being answered for several servers.
+type answer struct {
+	nonce string
+	left  int // Reporter.mu guards it
+	sent  chan struct{}
+}
+
+// done says that one server less has to answer; r.mu is held.
+func (a *answer) done() {
+	if a == nil {
+		return
+	}
+	if a.left--; a.left == 0 {
+		close(a.sent)
+	}
+}
