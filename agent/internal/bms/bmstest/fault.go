@@ -1,16 +1,15 @@
 package bmstest
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/licet-project/licet/agent/internal/bms"
+	"github.com/licet-project/licet/agent/internal/durable"
 	"github.com/licet-project/licet/shared/exchange"
 )
 
@@ -125,7 +124,7 @@ type Store struct {
 func (s *System) Store(host bms.HostID) (Store, error) {
 	var store Store
 	err := s.change(host, func(v *server) error {
-		held, err := readState(v.dir, host)
+		held, err := readState(v.folder, host)
 		if err != nil {
 			return err
 		}
@@ -152,23 +151,19 @@ func (s *System) Clone(dir string) (*System, error) {
 func (v *server) copyTo(dir string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	to := filepath.Join(dir, filepath.Base(v.dir))
-	if err := makeFolder(to); err != nil {
-		return err
-	}
-	files, err := os.ReadDir(v.dir)
+	to, err := durable.OpenFolder(filepath.Join(dir, folderName(v.spec.HostID)), nil)
 	if err != nil {
 		return err
 	}
-	for _, file := range files {
-		data, err := os.ReadFile(filepath.Join(v.dir, file.Name()))
-		if errors.Is(err, fs.ErrNotExist) {
+	for _, name := range []string{keyFile, certificateFile, storeFile} {
+		data, err := v.folder.Read(name, maxStore)
+		if errors.Is(err, fs.ErrNotExist) { // nothing was ever stored
 			continue
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			err = to.Write(name, data)
 		}
-		if err := writeFile(filepath.Join(to, file.Name()), bytes.Clone(data), 0o600); err != nil {
+		if err != nil {
 			return err
 		}
 	}

@@ -15,11 +15,10 @@ import (
 	"io/fs"
 	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/licet-project/licet/agent/internal/bms"
+	"github.com/licet-project/licet/agent/internal/durable"
 	"github.com/licet-project/licet/shared/signed"
 )
 
@@ -29,51 +28,56 @@ type identity struct {
 	certificate tls.Certificate
 }
 
-// trustFile is the name of the file, in a server's folder, with the certificate that its agents trust.
-const trustFile = "certificate.pem"
+// Files of a server's folder, beside the store. The trust file holds the certificate that its agents trust.
+const (
+	keyFile         = "host-key.pem"
+	certificateFile = "tls.pem"
+	trustFile       = "certificate.pem"
+	maxPEM          = 64 << 10
+)
 
 // openIdentity reads both, or makes them. They never change afterwards; each file appears whole or not at all.
-func openIdentity(dir string, host bms.HostID) (identity, error) {
-	key, err := openHostKey(filepath.Join(dir, "host-key.pem"))
+func openIdentity(folder *durable.Folder, host bms.HostID) (identity, error) {
+	key, err := openHostKey(folder)
 	if err != nil {
 		return identity{}, err
 	}
-	certificate, err := openCertificate(filepath.Join(dir, "tls.pem"), host)
+	certificate, err := openCertificate(folder, host)
 	if err != nil {
 		return identity{}, err
 	}
 	id := identity{key: key, certificate: certificate}
-	if err := writeFile(filepath.Join(dir, trustFile), id.trust(), 0o644); err != nil {
+	if err := folder.Write(trustFile, id.trust()); err != nil {
 		return identity{}, fmt.Errorf("write the certificate: %w", err)
 	}
 	return id, nil
 }
 
 // openHostKey is signed.OpenKey, but a crash while the key is written leaves no half a file at its path.
-func openHostKey(path string) (signed.Key, error) {
-	key, err := signed.ReadKey(path)
+func openHostKey(folder *durable.Folder) (signed.Key, error) {
+	key, err := signed.ReadKey(folder.Path(keyFile))
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
-	beside := path + ".new"
-	if err := os.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	const beside = keyFile + ".new"
+	if err := folder.Remove(beside); err != nil {
 		return signed.Key{}, fmt.Errorf("make the host key: %w", err)
 	}
-	if key, err = signed.OpenKey(beside); err != nil {
+	if key, err = signed.OpenKey(folder.Path(beside)); err != nil {
 		return signed.Key{}, err
 	}
-	if err := moveFile(beside, path); err != nil {
+	if err := folder.Rename(beside, keyFile); err != nil {
 		return signed.Key{}, fmt.Errorf("make the host key: %w", err)
 	}
 	return key, nil
 }
 
 // openCertificate reads certificate and key from one file, or makes them there.
-func openCertificate(path string, host bms.HostID) (tls.Certificate, error) {
-	data, err := os.ReadFile(path)
+func openCertificate(folder *durable.Folder, host bms.HostID) (tls.Certificate, error) {
+	data, err := folder.Read(certificateFile, maxPEM)
 	if errors.Is(err, fs.ErrNotExist) {
 		if data, err = newCertificate(host); err == nil {
-			err = writeFile(path, data, 0o600)
+			err = folder.Write(certificateFile, data)
 		}
 	}
 	if err != nil {
@@ -81,7 +85,7 @@ func openCertificate(path string, host bms.HostID) (tls.Certificate, error) {
 	}
 	certificate, err := tls.X509KeyPair(data, data)
 	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("open the server's certificate: %s: %w", path, err)
+		return tls.Certificate{}, fmt.Errorf("open the server's certificate: %s: %w", folder.Path(certificateFile), err)
 	}
 	return certificate, nil
 }

@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/licet-project/licet/agent/internal/bms"
+	"github.com/licet-project/licet/agent/internal/durable"
 	"github.com/licet-project/licet/shared/exchange"
 	"github.com/licet-project/licet/shared/protocol"
 )
@@ -31,7 +32,7 @@ type Server struct {
 // server is one server at work.
 type server struct {
 	spec     Server
-	dir      string
+	folder   *durable.Folder
 	identity identity
 
 	mu         sync.Mutex // guards everything below, and the store's file
@@ -42,28 +43,30 @@ type server struct {
 }
 
 func openServer(dir string, spec Server) (*server, error) {
-	dir = filepath.Join(dir, protocol.ServerName(string(spec.HostID)))
-	if err := makeFolder(dir); err != nil {
-		return nil, err
-	}
-	identity, err := openIdentity(dir, spec.HostID)
+	folder, err := durable.OpenFolder(filepath.Join(dir, folderName(spec.HostID)), nil)
 	if err != nil {
 		return nil, err
 	}
-	state, err := readState(dir, spec.HostID)
+	identity, err := openIdentity(folder, spec.HostID)
 	if err != nil {
 		return nil, err
 	}
-	return &server{spec: spec, dir: dir, identity: identity, state: state, refusals: make(map[Call][]exchange.Code)}, nil
+	state, err := readState(folder, spec.HostID)
+	if err != nil {
+		return nil, err
+	}
+	return &server{spec: spec, folder: folder, identity: identity, state: state, refusals: make(map[Call][]exchange.Code)}, nil
 }
+
+func folderName(host bms.HostID) string { return protocol.ServerName(string(host)) }
 
 // save makes next what the server holds. If that fails, the truth is what the disk says.
 func (v *server) save(now time.Time, next state) error {
 	if next.Clock.Before(now) {
 		next.Clock = now.UTC()
 	}
-	if err := writeState(v.dir, next); err != nil {
-		if found, errRead := readState(v.dir, v.spec.HostID); errRead == nil {
+	if err := writeState(v.folder, next); err != nil {
+		if found, errRead := readState(v.folder, v.spec.HostID); errRead == nil {
 			v.state = found
 		}
 		return err
@@ -145,7 +148,7 @@ func check(servers []Server) error {
 			problems = append(problems, fmt.Errorf("server %.64q: %w", s.HostID, err))
 			continue
 		}
-		folder := protocol.ServerName(string(s.HostID))
+		folder := folderName(s.HostID)
 		if other, taken := folders[folder]; taken {
 			problems = append(problems, fmt.Errorf("server %s: its host ID is that of %s but for case", s.HostID, other))
 		}

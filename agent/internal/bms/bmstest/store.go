@@ -6,11 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/licet-project/licet/agent/internal/bms"
+	"github.com/licet-project/licet/agent/internal/durable"
 	"github.com/licet-project/licet/shared/exchange"
 )
 
@@ -30,11 +29,14 @@ type state struct {
 
 const storeVersion = 1
 
-func storePath(dir string) string { return filepath.Join(dir, "store.json") }
+const (
+	storeFile = "store.json"
+	maxStore  = 4 << 20 // bytes; a response has at most exchange.MaxMessage
+)
 
 // readState reads the store in the folder; without one the server holds nothing yet.
-func readState(dir string, host bms.HostID) (state, error) {
-	data, err := os.ReadFile(storePath(dir))
+func readState(folder *durable.Folder, host bms.HostID) (state, error) {
+	data, err := folder.Read(storeFile, maxStore)
 	if errors.Is(err, fs.ErrNotExist) {
 		return state{V: storeVersion, Host: string(host)}, nil
 	}
@@ -65,12 +67,12 @@ func encodeState(s state) ([]byte, error) {
 	return data, nil
 }
 
-func writeState(dir string, s state) error {
+func writeState(folder *durable.Folder, s state) error {
 	data, err := encodeState(s)
 	if err != nil {
 		return err
 	}
-	if err := writeFile(storePath(dir), data, 0o600); err != nil {
+	if err := folder.Write(storeFile, data); err != nil {
 		return fmt.Errorf("write the trusted store: %w", err)
 	}
 	return nil

@@ -85,7 +85,7 @@ func (b *bench) refused(response []byte, code exchange.Code) {
 
 func (b *bench) onDisk() state {
 	b.t.Helper()
-	held, err := readState(b.byHost[field].dir, field)
+	held, err := readState(b.byHost[field].folder, field)
 	require.NoError(b.t, err)
 	return held
 }
