@@ -136,6 +136,20 @@ func (c *Conn) Publish(ctx context.Context, topic string, qos byte, retained boo
 	return nil
 }
 
+// Resubscribe asks for what the broker retains under one of the subscriptions once more.
+func (c *Conn) Resubscribe(ctx context.Context, filter string) error {
+	c.mu.Lock()
+	s := c.live
+	c.mu.Unlock()
+	if s == nil {
+		return fmt.Errorf("subscribe to %s again: %w", filter, ErrNotConnected)
+	}
+	if err := wait(ctx, s.client.Subscribe(filter, 1, nil), s.ended); err != nil {
+		return fmt.Errorf("subscribe to %s again: %w", filter, err)
+	}
+	return nil
+}
+
 func (c *Conn) setLive(s *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -17,6 +17,8 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/licet-project/licet/shared/mqttconn/mqtttest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -25,7 +27,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type running struct {
 	*Conn
 	t    *testing.T
-	peer *peer
 	log  *bytes.Buffer
 	stop func()
 
@@ -36,11 +37,17 @@ type running struct {
 	downs []error
 }
 
-func start(t *testing.T, p *peer, change func(*Options)) *running {
-	r := &running{t: t, peer: p, log: &bytes.Buffer{}}
+func newBroker(t *testing.T) *mqtttest.Broker {
+	b := mqtttest.New()
+	t.Cleanup(b.Close)
+	return b
+}
+
+func start(t *testing.T, p *mqtttest.Broker, change func(*Options)) *running {
+	r := &running{t: t, log: &bytes.Buffer{}}
 	o := Options{
 		ClientID:      "agent-1",
-		Open:          p.open,
+		Open:          p.Open,
 		Subscriptions: []string{"a/+", "b"},
 		Will: func() (string, []byte) {
 			r.mu.Lock()
@@ -77,19 +84,19 @@ func (r *running) publish(payload string) error {
 
 func TestConnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPeer(t)
-		p.before = []*packets.PublishPacket{message0("b", "early")}
+		p := newBroker(t)
+		p.Send("b", []byte("early"), true)
 		r := start(t, p, nil)
-		p.send("a/1", "one")
-		p.send("a/2", "two")
+		p.Send("a/1", []byte("one"), false)
+		p.Send("a/2", []byte("two"), false)
 		synctest.Wait()
-		require.Equal(t, []string{"b=early,true", "a/1=one,true", "a/2=two,true"}, r.got, "early, in order, with the flag")
+		require.Equal(t, []string{"b=early,true", "a/1=one,false", "a/2=two,false"}, r.got, "early, in order, with the flag")
 		require.Equal(t, 1, r.ups)
 
 		require.NoError(t, r.publish("hello"))
-		require.Equal(t, "hello", string(p.published[0].Payload))
+		require.Equal(t, "hello", string(p.Published()[0].Payload))
 
-		connect := p.connects[0]
+		connect := p.Connects()[0]
 		require.Equal(t, "agent-1", connect.ClientIdentifier)
 		require.True(t, connect.CleanSession)
 		require.EqualValues(t, 30, connect.Keepalive)
@@ -99,7 +106,7 @@ func TestConnects(t *testing.T) {
 		require.EqualValues(t, 1, connect.WillQos)
 
 		r.stop()
-		require.Equal(t, 1, p.goodbyes, "a clean end, so that the will is not published")
+		require.Equal(t, 1, p.Goodbyes(), "a clean end, so that the will is not published")
 		require.Equal(t, []error{nil}, r.downs)
 		require.ErrorIs(t, r.publish("late"), ErrNotConnected)
 	})
@@ -107,10 +114,10 @@ func TestConnects(t *testing.T) {
 
 func TestStaysConnectedWhenNothingHappens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPeer(t)
+		p := newBroker(t)
 		r := start(t, p, nil)
 		pass(time.Hour) // the bubble's clock: pings go to and fro
-		require.Equal(t, 1, p.attempts)
+		require.Equal(t, 1, p.Attempts())
 		require.Empty(t, r.downs)
 		r.stop()
 	})
@@ -118,12 +125,12 @@ func TestStaysConnectedWhenNothingHappens(t *testing.T) {
 
 func TestKeepsTheOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPeer(t)
+		p := newBroker(t)
 		r := start(t, p, nil)
 		var want []string
 		for i := range 2_000 {
-			p.send("a/1", fmt.Sprint(i))
-			want = append(want, fmt.Sprintf("a/1=%d,true", i))
+			p.Send("a/1", []byte(fmt.Sprint(i)), false)
+			want = append(want, fmt.Sprintf("a/1=%d,false", i))
 		}
 		synctest.Wait()
 		require.Equal(t, want, r.got)
@@ -133,15 +140,15 @@ func TestKeepsTheOrder(t *testing.T) {
 
 func TestBrokerAwayAtStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPeer(t)
-		p.away = true
+		p := newBroker(t)
+		p.Behave(func(b *mqtttest.Behavior) { b.Away = true })
 		r := start(t, p, nil)
 		pass(10 * time.Minute)
 		require.Zero(t, r.ups)
-		require.Greater(t, p.attempts, 10, "60 s at most between attempts")
-		require.Less(t, p.attempts, 200, "and not in a hurry")
+		require.Greater(t, p.Attempts(), 10, "60 s at most between attempts")
+		require.Less(t, p.Attempts(), 200, "and not in a hurry")
 		require.Equal(t, 1, strings.Count(r.log.String(), `"level":"warn"`), "said once:\n%s", r.log)
-		p.set(func() { p.away = false })
+		p.Behave(func(b *mqtttest.Behavior) { b.Away = false })
 		pass(longestPause)
 		synctest.Wait()
 		require.Equal(t, 1, r.ups)
@@ -151,60 +158,82 @@ func TestBrokerAwayAtStart(t *testing.T) {
 
 func TestWillIsOfTheAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPeer(t)
+		p := newBroker(t)
 		r := start(t, p, nil)
 		for range 3 {
 			pass(time.Minute)
-			p.drop()
+			p.Drop()
 			pass(time.Minute)
 		}
 		r.stop()
 		var wills []string
-		for _, connect := range p.connects {
+		for _, connect := range p.Connects() {
 			wills = append(wills, string(connect.WillMessage))
 		}
 		require.Equal(t, []string{"1", "2", "3", "4"}, wills)
 		require.Equal(t, 4, r.ups)
 		require.Len(t, r.downs, 4)
+		var said []string
+		for _, m := range p.Published() {
+			require.True(t, m.Will && m.Retained)
+			said = append(said, string(m.Payload))
+		}
+		require.Equal(t, []string{"1", "2", "3"}, said, "each of the connection that broke, none of the one that ended well")
 		require.ErrorIs(t, r.downs[0], ErrLost)
 	})
 }
 
 func TestRefusedSubscriptionIsSaidOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPeer(t)
-		p.granted = func(filter string) byte {
-			if filter == "b" {
-				return 0x80
+		p := newBroker(t)
+		p.Behave(func(b *mqtttest.Behavior) {
+			b.Grant = func(filter string) byte {
+				if filter == "b" {
+					return 0x80
+				}
+				return 1
 			}
-			return 1
-		}
+		})
 		r := start(t, p, nil)
 		require.NoError(t, r.publish("still reports"))
 		for range 2 {
 			pass(time.Minute)
-			p.drop()
+			p.Drop()
 			pass(time.Minute)
 		}
 		require.Equal(t, 3, r.ups)
 		require.Equal(t, 1, strings.Count(r.log.String(), "refuses a subscription"), r.log.String())
 		require.Contains(t, r.log.String(), `"filter":"b","granted":128`)
 
-		p.set(func() { p.granted = nil })
-		p.drop()
+		p.Behave(func(b *mqtttest.Behavior) { b.Grant = nil })
+		p.Drop()
 		pass(time.Minute)
-		p.set(func() { p.granted = func(string) byte { return 0x80 } })
-		p.drop()
+		p.Behave(func(b *mqtttest.Behavior) { b.Grant = func(string) byte { return 0x80 } })
+		p.Drop()
 		pass(time.Minute)
 		require.Equal(t, 3, strings.Count(r.log.String(), "refuses a subscription"), "again after it had been granted, and the other filter")
 		r.stop()
 	})
 }
 
+func TestResubscribeBringsWhatIsRetainedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newBroker(t)
+		p.Send("a/1", []byte("kept"), true)
+		r := start(t, p, nil)
+		require.Equal(t, []string{"a/1=kept,true"}, r.got)
+		require.NoError(t, r.Resubscribe(t.Context(), "a/+"))
+		synctest.Wait()
+		require.Equal(t, []string{"a/1=kept,true", "a/1=kept,true"}, r.got)
+		r.stop()
+		require.ErrorIs(t, r.Resubscribe(t.Context(), "a/+"), ErrNotConnected)
+	})
+}
+
 func TestRefusedConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPeer(t)
-		p.refuse = packets.ErrRefusedNotAuthorised
+		p := newBroker(t)
+		p.Behave(func(b *mqtttest.Behavior) { b.Refuse = packets.ErrRefusedNotAuthorised })
 		r := start(t, p, nil)
 		require.Contains(t, r.log.String(), "not Authorized")
 		require.Zero(t, r.ups)
@@ -214,28 +243,29 @@ func TestRefusedConnection(t *testing.T) {
 }
 
 func TestSilentBroker(t *testing.T) {
-	for name, silence := range map[string]struct {
-		before, after func(*peer)
+	silent := func(b *mqtttest.Behavior) { b.Silent = true }
+	for name, does := range map[string]struct {
+		before, after func(*mqtttest.Behavior)
 	}{
-		"no CONNACK":  {before: func(p *peer) { p.silent = true }},
-		"no PINGRESP": {after: func(p *peer) { p.silent = true }},
-		"never reads": {before: func(p *peer) { p.deaf = func(any) bool { return true } }},
-		"stops reading": {before: func(p *peer) {
-			p.deaf = func(packet any) bool { _, subscribed := packet.(*packets.SubscribePacket); return subscribed }
+		"no CONNACK":  {before: silent},
+		"no PINGRESP": {after: silent},
+		"never reads": {before: func(b *mqtttest.Behavior) { b.Deaf = func(packets.ControlPacket) bool { return true } }},
+		"stops reading": {before: func(b *mqtttest.Behavior) {
+			b.Deaf = func(p packets.ControlPacket) bool { _, subscribed := p.(*packets.SubscribePacket); return subscribed }
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p := newPeer(t)
-				if silence.before != nil {
-					silence.before(p)
+				p := newBroker(t)
+				if does.before != nil {
+					p.Behave(does.before)
 				}
 				r := start(t, p, nil)
-				if silence.after != nil {
-					p.set(func() { silence.after(p) })
+				if does.after != nil {
+					p.Behave(does.after)
 				}
 				pass(3 * time.Minute)
-				require.GreaterOrEqual(t, p.attempts, 2, "given up and tried again")
+				require.GreaterOrEqual(t, p.Attempts(), 2, "given up and tried again")
 				r.stop()
 			})
 		})
@@ -244,8 +274,10 @@ func TestSilentBroker(t *testing.T) {
 
 func TestPublishIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPeer(t)
-		p.acknowledge = func(m *packets.PublishPacket) bool { return string(m.Payload) != "unanswered" }
+		p := newBroker(t)
+		p.Behave(func(b *mqtttest.Behavior) {
+			b.Acknowledge = func(_ string, payload []byte) bool { return string(payload) != "unanswered" }
+		})
 		r := start(t, p, nil)
 
 		began := time.Now()
@@ -260,7 +292,7 @@ func TestPublishIsBounded(t *testing.T) {
 		result := make(chan error, 1)
 		go func() { result <- r.publish("unanswered") }()
 		synctest.Wait()
-		p.drop()
+		p.Drop()
 		require.Error(t, <-result, "never a success over a lost connection")
 		r.stop()
 	})
@@ -268,21 +300,21 @@ func TestPublishIsBounded(t *testing.T) {
 
 func TestShortLivesMakeItPatient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPeer(t)
+		p := newBroker(t)
 		r := start(t, p, nil)
 		for range 30 * 60 { // thrown out within a second of each connect, for half an hour
-			p.drop()
+			p.Drop()
 			pass(time.Second)
 		}
-		require.Less(t, p.attempts, 2+30*60/30+1)
-		require.Greater(t, p.attempts, 30*60/62)
+		require.Less(t, p.Attempts(), 2+30*60/30+1)
+		require.Greater(t, p.Attempts(), 30*60/62)
 		r.stop()
 	})
 }
 
 func TestSlowHandlerDoesNotStopPings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPeer(t)
+		p := newBroker(t)
 		r := start(t, p, func(o *Options) {
 			inner := o.Handle
 			o.Handle = func(topic string, payload []byte, retained bool) {
@@ -290,22 +322,22 @@ func TestSlowHandlerDoesNotStopPings(t *testing.T) {
 				inner(topic, payload, retained)
 			}
 		})
-		p.send("a/1", "x")
-		p.send("a/2", "y")
+		p.Send("a/1", []byte("x"), false)
+		p.Send("a/2", []byte("y"), false)
 		pass(150 * time.Minute)
-		require.Equal(t, []string{"a/1=x,true", "a/2=y,true"}, r.got)
-		require.Equal(t, 1, p.attempts)
+		require.Equal(t, []string{"a/1=x,false", "a/2=y,false"}, r.got)
+		require.Equal(t, 1, p.Attempts())
 		r.stop()
 	})
 }
 
 func TestOverflowEndsTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPeer(t)
+		p := newBroker(t)
 		gate := make(chan struct{})
 		r := start(t, p, func(o *Options) { o.Handle = func(string, []byte, bool) { <-gate } })
 		for range maxWaiting + 2 {
-			p.send("a/1", "x")
+			p.Send("a/1", []byte("x"), false)
 		}
 		synctest.Wait()
 		close(gate)
@@ -318,12 +350,12 @@ func TestOverflowEndsTheConnection(t *testing.T) {
 
 func TestTooLargePacketEndsTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPeer(t)
+		p := newBroker(t)
 		r := start(t, p, nil)
-		p.send("a/1", strings.Repeat("x", maxPacket-10))
+		p.Send("a/1", []byte(strings.Repeat("x", maxPacket-10)), false)
 		synctest.Wait()
 		require.Len(t, r.got, 1)
-		p.send("a/1", strings.Repeat("x", maxPacket))
+		p.Send("a/1", []byte(strings.Repeat("x", maxPacket)), false)
 		pass(time.Second)
 		synctest.Wait()
 		require.ErrorContains(t, r.downs[0], "more than 1048576 bytes")
@@ -334,8 +366,8 @@ func TestTooLargePacketEndsTheConnection(t *testing.T) {
 
 func TestStopWhileConnecting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPeer(t)
-		p.silent = true
+		p := newBroker(t)
+		p.Behave(func(b *mqtttest.Behavior) { b.Silent = true })
 		began := time.Now()
 		r := start(t, p, nil)
 		r.stop()
