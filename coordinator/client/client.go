@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -92,9 +93,7 @@ func (c *Client) send(ctx context.Context, what call) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write the request: %w", err)
 	}
-	for name, values := range what.header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, what.header)
 	if what.mediaType != "" {
 		request.Header.Set("Content-Type", what.mediaType)
 	}
