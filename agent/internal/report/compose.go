@@ -14,16 +14,12 @@ import (
 
 // compose writes the report of one server. Lists are sorted and no time of reading is inside, so what did not change has
 // the same bytes. A report that the other side would refuse is an error here already.
-//
-// Observed is read before the exchange: should the activation move on in between, the report shows an exchange too early,
-// never an end without its receipt.
 func compose(f bms.Facts, a Activation, system, version string) (json.RawMessage, error) {
 	r := protocol.Report{
 		Facts: factsOf(f, system, version), Licenses: licensesOf(f), Rights: rightsOf(f.Rights),
 	}
 	if a != nil {
-		r.Observed = a.Observed()
-		r.Exchange = a.Exchange()
+		r.Observed, r.Exchange = a.Observe()
 	}
 	body, err := json.Marshal(r)
 	if err != nil {

@@ -21,10 +21,9 @@ import (
 	"github.com/licet-project/licet/shared/protocol"
 )
 
-// Activation is what the activation of one server tells of itself.
+// Activation is what the activation of one server tells of itself: both of one instant.
 type Activation interface {
-	Observed() protocol.Observed
-	Exchange() *protocol.Exchange
+	Observe() (protocol.Observed, *protocol.Exchange)
 }
 
 // Options are what a Reporter needs.
@@ -33,9 +32,7 @@ type Options struct {
 	Version string // of the agent; may be empty
 	// Publish hands a document to the broker and waits for its acknowledgement, for a bounded time.
 	Publish func(ctx context.Context, topic string, qos byte, retained bool, payload []byte) error
-	// Ended is called when an exchange of a server has ended: its facts are about to be read again, please. Nil is allowed.
-	Ended  func(server string)
-	Logger zerolog.Logger
+	Logger  zerolog.Logger
 }
 
 // Times of a report.
@@ -139,20 +136,20 @@ func (r *Reporter) Facts(system string, f bms.Facts, a Activation) {
 			e.force, e.due = true, now
 		}
 		e.system, e.facts, e.activation = system, f, a
-		switch {
-		case e.ending: // this is what the report of an ended exchange waited for
+		if e.ending { // this is what the report of an ended exchange waited for
 			e.ending, e.due = false, now
-		default:
-			e.dueBy(now.Add(join))
 		}
+		e.after = e.changed
+		e.dueBy(now.Add(join))
 	})
 }
 
-// Changed says that the activation of a server has something new to tell.
+// Changed says that the activation of a server has something new to tell. After the end of an exchange the facts are
+// expected to be told anew; the report waits for them, a second at most.
 func (r *Reporter) Changed(server string) {
 	r.update(func(time.Time) {
 		if e := r.servers[server]; e != nil {
-			e.changed = true
+			e.changed, e.after = true, false
 		}
 	})
 }

@@ -31,16 +31,10 @@ type machine struct {
 	exchange *protocol.Exchange
 }
 
-func (m *machine) Observed() protocol.Observed {
+func (m *machine) Observe() (protocol.Observed, *protocol.Exchange) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.observed
-}
-
-func (m *machine) Exchange() *protocol.Exchange {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.exchange
+	return m.observed, m.exchange
 }
 
 // desk is a reporter under test and what its broker got.
@@ -49,11 +43,10 @@ type desk struct {
 	t   *testing.T
 	log bytes.Buffer
 
-	mu    sync.Mutex
-	fail  error
-	slow  time.Duration
-	sent  []sent
-	ended []string
+	mu   sync.Mutex
+	fail error
+	slow time.Duration
+	sent []sent
 }
 
 type sent struct {
@@ -106,11 +99,6 @@ func start(t *testing.T) *desk {
 			}
 			d.sent = append(d.sent, sent{parsed, qos, retained, payload, time.Now()})
 			return nil
-		},
-		Ended: func(server string) {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			d.ended = append(d.ended, server)
 		},
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -296,7 +284,13 @@ func TestUnchangedIsNotSaidAgain(t *testing.T) {
 }
 
 func TestEndOfAnExchangeGoesAtOnce(t *testing.T) {
-	for name, factsCome := range map[string]bool{"with the facts after it": true, "without, after a second": false} {
+	for name, c := range map[string]struct {
+		facts string
+		want  time.Duration
+	}{
+		"with the facts after it": {"late", 500 * time.Millisecond},
+		"without, after a second": {"never", join},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := start(t)
@@ -311,30 +305,48 @@ func TestEndOfAnExchangeGoesAtOnce(t *testing.T) {
 				d.Changed("host-a") // with the machine's lock held
 				m.mu.Unlock()
 				require.Empty(t, d.take(), "a step on the way can wait")
-				require.Empty(t, d.ended)
 
 				time.Sleep(500 * time.Millisecond)
 				m.mu.Lock()
 				m.observed, m.exchange = protocol.Observed{Receipt: []byte("{}")}, &protocol.Exchange{Digest: exchange.DigestOf(nil), Step: protocol.StepConfirmed}
 				d.Changed("host-a")
 				m.mu.Unlock()
-				require.Empty(t, d.take())
-				require.Equal(t, []string{"host-a"}, d.ended, "the facts are to be read")
-
-				want := join
-				if factsCome {
-					want = 500 * time.Millisecond
+				require.Empty(t, d.take(), "the facts after it are to come")
+				if c.facts != "never" {
 					d.Facts("local", facts("HOST-A", 2), m)
 				}
 				time.Sleep(2 * time.Second)
 				got := d.take()
 				require.Len(t, got, 1)
-				require.Equal(t, want, got[0].at.Sub(began))
+				require.Equal(t, c.want, got[0].at.Sub(began))
 				_, report := got[0].reported(t)
 				require.Equal(t, protocol.StepConfirmed, report.Exchange.Step)
 			})
 		})
 	}
+}
+
+func TestEndOfAnExchangeWhoseFactsAreHereAlready(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // the sender is busy elsewhere while both come, in this order
+		r := New(Options{Agent: "agent-1"})
+		m := &machine{observed: protocol.Observed{InFlight: true}}
+		r.Facts("local", facts("HOST-A", 1), m)
+		m.observed = protocol.Observed{Receipt: []byte("{}")}
+		r.Changed("host-a")
+		r.Facts("local", facts("HOST-A", 2), m)
+		look, _ := r.next(time.Now())
+		r.servers["host-a"].due = time.Time{}
+		look(t.Context())
+		require.Equal(t, time.Now(), r.servers["host-a"].due)
+
+		m.observed = protocol.Observed{Receipt: []byte("[]")}
+		r.Facts("local", facts("HOST-A", 3), m)
+		r.Changed("host-a")
+		look, _ = r.next(time.Now())
+		r.servers["host-a"].due = time.Time{}
+		look(t.Context())
+		require.Equal(t, time.Now().Add(join), r.servers["host-a"].due, "these facts are from before")
+	})
 }
 
 func TestAnswer(t *testing.T) {

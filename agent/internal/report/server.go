@@ -19,6 +19,7 @@ type entry struct {
 	due     time.Time // when to report; zero is never
 	force   bool      // even if nothing changed
 	changed bool      // the activation has news that were not looked at yet
+	after   bool      // the facts are newer than these news
 	known   progress  // what it told when it was looked at last
 	ending  bool      // an exchange has ended, and the facts after it are not here yet
 	asked   *answer   // whom this report answers, or nil
@@ -45,7 +46,7 @@ func (e *entry) dueBy(t time.Time) {
 
 // look finds out what the activation's news mean for the time of the report. That an exchange has ended is what people
 // wait for: it goes as soon as the facts after it are here. Everything else joins. The activation is asked without r.mu,
-// since it may say Changed with a lock of its own held.
+// since nobody knows what it locks.
 func (r *Reporter) look(e *entry) {
 	r.mu.Lock()
 	activation := e.activation
@@ -54,16 +55,18 @@ func (r *Reporter) look(e *entry) {
 	if activation == nil {
 		return
 	}
-	now := progressOf(activation)
+	news := progressOf(activation)
 	r.mu.Lock()
-	ended := now.over && now != e.known
-	e.known = now
-	e.ending = e.ending || ended
-	e.dueBy(time.Now().Add(join))
-	r.mu.Unlock()
-	if ended && r.o.Ended != nil {
-		r.o.Ended(e.name)
+	defer r.mu.Unlock()
+	now := time.Now()
+	e.dueBy(now.Add(join))
+	if news.over && news != e.known {
+		e.ending = !e.after
+		if e.after {
+			e.due = now
+		}
 	}
+	e.known = news
 }
 
 // progress is what of an activation decides whether a report is urgent.
@@ -75,9 +78,9 @@ type progress struct {
 }
 
 func progressOf(a Activation) progress {
-	observed := a.Observed()
+	observed, e := a.Observe()
 	p := progress{over: !observed.InFlight, receipt: exchange.DigestOf(observed.Receipt)}
-	if e := a.Exchange(); e != nil {
+	if e != nil {
 		p.request, p.step = e.Digest, e.Step
 	}
 	return p
