@@ -100,8 +100,13 @@ func TestACloneHasTheSameIdentityAndALifeOfItsOwn(t *testing.T) {
 
 func TestServersThatAreNoSystemAreRefusedTogether(t *testing.T) {
 	_, err := New(Options{Dir: t.TempDir(), Servers: []Server{
-		{HostID: "a"}, {HostID: "A", Parent: "a"}, {HostID: "b", Parent: "nowhere"}, {HostID: "c", Parent: "d"},
-		{HostID: "d", Parent: "c"}, {HostID: ".."}, {HostID: "e", Parent: "a", Required: map[string]int{"x": -1}},
+		{HostID: "a"},
+		{HostID: "A", Parent: "a"},
+		{HostID: "b", Parent: "nowhere"},
+		{HostID: "c", Parent: "d"},
+		{HostID: "d", Parent: "c"},
+		{HostID: ".."},
+		{HostID: "e", Parent: "a", Required: map[string]int{"x": -1}},
 	}})
 	require.Error(t, err)
 	for _, part := range []string{

@@ -170,8 +170,8 @@ func check(servers []Server) error {
 func checkServer(s Server) error {
 	host := string(s.HostID)
 	switch {
-	case host == "" || len(host) > 255 || strings.Trim(host, ".") == "":
-		return errors.New("a host ID has 1 to 255 bytes, not dots alone")
+	case host == "" || len(host) > 255 || strings.Trim(host, ".") == "" || strings.TrimSpace(host) != host:
+		return errors.New("a host ID has 1 to 255 bytes, not dots alone, and no space around it")
 	case strings.ContainsFunc(host, func(r rune) bool { return !unicode.IsGraphic(r) || r > unicode.MaxASCII }):
 		return errors.New("a host ID is printable ASCII")
 	}

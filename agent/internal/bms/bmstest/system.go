@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/licet-project/licet/agent/internal/bms"
 	"github.com/licet-project/licet/shared/exchange"
@@ -19,6 +22,7 @@ type Options struct {
 	Keys      signed.KeySet    // of the activation server; without one every response is refused
 	Now       func() time.Time // nil means time.Now
 	ReturnAll bool             // licenses of a server can only be returned all at once
+	Logger    zerolog.Logger   // of failures behind the API; the zero value logs nothing
 }
 
 // System is a simulated system. It is safe for concurrent use; calls for one host happen one after the other.
@@ -26,6 +30,9 @@ type System struct {
 	options Options
 	servers []*server // the top server first; never changes after New
 	byHost  map[bms.HostID]*server
+
+	mu       sync.Mutex // guards endpoint
+	endpoint *endpoint  // nil unless Start was called
 }
 
 var (
