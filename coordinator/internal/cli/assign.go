@@ -1,13 +1,103 @@
 package cli
 
 import (
+	"context"
+	"fmt"
+	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/licet-project/licet/coordinator/client"
 )
 
 // callTime is how long the coordinator may take to answer, waiting on behalf of the operator left out.
 const callTime = time.Minute
+
+func (s *session) assign() *cobra.Command {
+	var r client.AssignRequest
+	wait := 30 * time.Second
+	command := &cobra.Command{
+		Use: "assign --select SELECTOR --product PART-NUMBER --count N", Args: cobra.NoArgs,
+		Short: "hold seats of a product for every selected server",
+		Long: `assign holds seats: nobody else gets them, and nothing is sent to a server before "licet activate". The count is
+absolute for each server, and may be changed by assigning again. If anything does not fit, nothing is held at all.`,
+		RunE: func(command *cobra.Command, _ []string) error {
+			c, err := s.connect()
+			if err != nil {
+				return err
+			}
+			r.Wait = wait.String()
+			ctx, cancel := context.WithTimeout(command.Context(), callTime+wait)
+			defer cancel()
+			answer, err := c.Assign(ctx, r)
+			if err != nil {
+				return s.failed("assign "+clean(r.Product), err)
+			}
+			return s.show(answer, func(bool) string {
+				return fmt.Sprintf("assigned %s, %s held, %d left\n", plural(answer.Servers, "server"), plural(answer.SeatsHeld, "seat"), answer.Left)
+			})
+		},
+	}
+	selectFlag(command, &r.Select)
+	command.Flags().StringVar(&r.Product, "product", "", "part number of the product")
+	command.Flags().IntVar(&r.Count, "count", 1, "how many licenses each server holds")
+	command.Flags().DurationVar(&wait, "wait", wait, "how long to wait for servers that are being taken over")
+	required(command, "select", "product")
+	return command
+}
+
+func (s *session) unassign() *cobra.Command {
+	var r client.UnassignRequest
+	command := &cobra.Command{
+		Use: "unassign --select SELECTOR --product PART-NUMBER", Args: cobra.NoArgs,
+		Short: "give back what is held; what was ordered already is a return",
+		Long: `unassign wants nothing of the product any more on every selected server. Seats for which nothing was ordered are free
+at once. What was ordered already is a return: it goes out with the next "licet activate" of those servers, and its
+seats stay held until the activation server's receipt is here.`,
+		RunE: func(command *cobra.Command, _ []string) error {
+			c, err := s.connect()
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(command.Context(), callTime)
+			defer cancel()
+			answer, err := c.Unassign(ctx, r)
+			if err != nil {
+				return s.failed("unassign "+clean(r.Product), err)
+			}
+			return s.show(answer, func(bool) string { return unassignText(answer, r) })
+		},
+	}
+	selectFlag(command, &r.Select)
+	command.Flags().StringVar(&r.Product, "product", "", "part number of the product")
+	required(command, "select", "product")
+	return command
+}
+
+func unassignText(answer client.UnassignResult, r client.UnassignRequest) string {
+	var out strings.Builder
+	if answer.Returns > 0 {
+		fmt.Fprintf(&out, "%s of %s: a return, which begins with: licet activate --select %q\n",
+			plural(answer.Returning, "seat"), plural(answer.Returns, "server"), r.Select)
+	}
+	fmt.Fprintf(&out, "unassigned %s, %s freed, %d to be returned\n", plural(answer.Servers, "server"), plural(answer.Freed, "seat"), answer.Returning)
+	return out.String()
+}
+
+func (s *session) assignment() *cobra.Command {
+	selector := ""
+	list := &cobra.Command{
+		Use: "list", Short: "list assignments with their phases", Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return listed(command.Context(), s, "list the assignments", func(c *client.Client, ctx context.Context) (client.Assignments, error) {
+				return c.Assignments(ctx, selector)
+			}, func(answer client.Assignments) *grid { return assignmentTable(answer.Assignments, true) })
+		},
+	}
+	selectFlag(list, &selector)
+	return noun("assignment", "who holds which seats", list)
+}
 
 // assignmentTable shows assignments; of one server, its name needs no column.
 func assignmentTable(all []client.Assignment, names bool) *grid {
@@ -51,3 +141,9 @@ func phase(p client.Phase) cell {
 	return toned(string(p), busy)
 }
 
+// required marks flags that must be given, though their value may be empty.
+func required(command *cobra.Command, names ...string) {
+	for _, name := range names {
+		_ = command.MarkFlagRequired(name) // it fails for a flag that was not declared; tests show that each is required
+	}
+}

@@ -88,7 +88,8 @@ The coordinator's address is LICET_URL, or --url. Exit codes: 0 done; 1 differen
 	root.PersistentFlags().StringVar(&s.address, "url", "", "address of the coordinator (default $LICET_URL)")
 	root.PersistentFlags().StringVarP(&s.format, "output", "o", formatTable, "output format: "+strings.Join(formats, ", "))
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(s.entitlement(), s.catalog(), s.product(), s.site(), s.serverCommand(), s.versionCommand())
+	root.AddCommand(s.entitlement(), s.catalog(), s.product(), s.site(), s.serverCommand(), s.assign(), s.unassign(), s.assignment(),
+		s.activate(), s.status(), s.audit(), s.check(), s.versionCommand())
 	return root
 }
 
