@@ -48,8 +48,10 @@ func (a *API) registerEvents() {
 		select {
 		case a.streams <- struct{}{}:
 		default:
-			return nil, a.problem(ctx, "follow-events", &client.Problem{Status: http.StatusServiceUnavailable, Code: client.CodeUnavailable,
-				Detail: fmt.Sprintf("%d event streams are open, no more are allowed", maxStreams), Hint: "try again later"})
+			return nil, a.problem(ctx, "follow-events", &client.Problem{
+				Status: http.StatusServiceUnavailable, Code: client.CodeUnavailable,
+				Detail: fmt.Sprintf("%d event streams are open, no more are allowed", maxStreams), Hint: "try again later",
+			})
 		}
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			defer func() { <-a.streams }()

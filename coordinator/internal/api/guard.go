@@ -19,8 +19,10 @@ func (a *API) guard(next http.Handler) http.Handler {
 				return
 			}
 			a.o.Logger.Error().Interface("panic", cause).Str("method", r.Method).Str("path", r.URL.Path).Msg("a request panicked")
-			answerProblem(w, client.Problem{Status: http.StatusInternalServerError, Code: client.CodeInternal,
-				Detail: "something went wrong inside the coordinator", Hint: "read the coordinator's log"})
+			answerProblem(w, client.Problem{
+				Status: http.StatusInternalServerError, Code: client.CodeInternal,
+				Detail: "something went wrong inside the coordinator", Hint: "read the coordinator's log",
+			})
 		}()
 		header := w.Header()
 		header.Set("X-Content-Type-Options", "nosniff")

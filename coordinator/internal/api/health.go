@@ -9,8 +9,10 @@ import (
 )
 
 func (a *API) registerHealth() {
-	handle(a, operation{id: "get-health", method: http.MethodGet, path: "/v1/health",
-		summary: "Whether the coordinator serves and reaches its database"},
+	handle(a, operation{
+		id: "get-health", method: http.MethodGet, path: "/v1/health",
+		summary: "Whether the coordinator serves and reaches its database",
+	},
 		func(ctx context.Context, _ *struct{}) (client.Health, error) {
 			err := a.o.DB.View(ctx, func(tx *db.Tx) error {
 				var one int

@@ -18,13 +18,17 @@ import (
 func (a *API) problem(ctx context.Context, operation string, err error) *client.Problem {
 	p := known(err)
 	if p == nil && ctx.Err() != nil { // whatever failed, failed because time was up or the caller has gone
-		p = &client.Problem{Status: http.StatusServiceUnavailable, Code: client.CodeTimeout,
-			Detail: "it took longer than the coordinator allows", Hint: "look whether it happened, then try again"}
+		p = &client.Problem{
+			Status: http.StatusServiceUnavailable, Code: client.CodeTimeout,
+			Detail: "it took longer than the coordinator allows", Hint: "look whether it happened, then try again",
+		}
 	}
 	if p == nil {
 		a.o.Logger.Error().Err(err).Str("operation", operation).Msg("an operation failed")
-		p = &client.Problem{Status: http.StatusInternalServerError, Code: client.CodeInternal,
-			Detail: "something went wrong inside the coordinator; nothing was changed", Hint: "read the coordinator's log"}
+		p = &client.Problem{
+			Status: http.StatusInternalServerError, Code: client.CodeInternal,
+			Detail: "something went wrong inside the coordinator; nothing was changed", Hint: "read the coordinator's log",
+		}
 	}
 	p.Title = http.StatusText(p.Status)
 	return p
@@ -37,8 +41,10 @@ func known(err error) *client.Problem {
 	case errors.As(err, &p):
 		return p
 	case errors.Is(err, db.ErrClosed):
-		return &client.Problem{Status: http.StatusServiceUnavailable, Code: client.CodeUnavailable,
-			Detail: "the coordinator is stopping", Hint: "try again in a moment"}
+		return &client.Problem{
+			Status: http.StatusServiceUnavailable, Code: client.CodeUnavailable,
+			Detail: "the coordinator is stopping", Hint: "try again in a moment",
+		}
 	}
 	return nil
 }
@@ -89,11 +95,15 @@ func answerProblem(w http.ResponseWriter, p client.Problem) {
 }
 
 func (a *API) nothingHere(w http.ResponseWriter, r *http.Request) {
-	answerProblem(w, client.Problem{Status: http.StatusNotFound, Code: client.CodeNotFound,
-		Detail: "there is nothing at " + r.Method + " " + r.URL.Path, Hint: "the API is described at /v1/openapi.json"})
+	answerProblem(w, client.Problem{
+		Status: http.StatusNotFound, Code: client.CodeNotFound,
+		Detail: "there is nothing at " + r.Method + " " + r.URL.Path, Hint: "the API is described at /v1/openapi.json",
+	})
 }
 
 func (a *API) otherOrigin(w http.ResponseWriter, _ *http.Request) {
-	answerProblem(w, client.Problem{Status: http.StatusForbidden, Code: client.CodeForbidden,
-		Detail: "a page of another origin must not change anything here", Hint: "use the page of this coordinator, or licet"})
+	answerProblem(w, client.Problem{
+		Status: http.StatusForbidden, Code: client.CodeForbidden,
+		Detail: "a page of another origin must not change anything here", Hint: "use the page of this coordinator, or licet",
+	})
 }
