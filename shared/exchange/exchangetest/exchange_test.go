@@ -1,15 +1,19 @@
 package exchangetest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/licet-project/licet/shared/exchange"
 	"github.com/licet-project/licet/shared/signed"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Rights of the sample order book.
 const (
@@ -19,20 +23,14 @@ const (
 	driver   = "DEMO-ACT-7f3a-0005" // 12 seats, one year
 )
 
+type counts = map[string]int
+
 // order is generation g of the only epoch that most tests need.
 func order(g int64) exchange.Order { return exchange.Order{Epoch: 1_700_000_000, Generation: g} }
 
-func newServer(t testing.TB, o Options) *Server {
+func newHost(t testing.TB, s *Service, id string) *Host {
 	t.Helper()
-	s, err := New(o)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Close()) })
-	return s
-}
-
-func newHost(t testing.TB, s *Server, id string) *Host {
-	t.Helper()
-	h, err := NewHost(id, s.Keys)
+	h, err := NewHost(id, func() signed.KeySet { return s.Keys() })
 	require.NoError(t, err)
 	return h
 }
@@ -45,27 +43,43 @@ func must(data []byte, err error) []byte {
 	return data
 }
 
-// ask sends a request and returns the response, read.
-func ask(t testing.TB, s *Server, h *Host, o exchange.Order, counts map[string]int) ([]byte, exchange.Response) {
+// post goes through the real handler, or past it where a test starts the server again and again.
+func post(s *Service, message []byte) ([]byte, error) {
+	if s.Client == nil {
+		return s.Process(message)
+	}
+	return s.Client.Post(context.Background(), message)
+}
+
+// ask sends a request and returns the response, also read.
+func ask(t testing.TB, s *Service, h *Host, o exchange.Order, c counts) ([]byte, exchange.Response) {
 	t.Helper()
-	document, err := s.Process(must(h.Request(o, counts)))
+	document, err := post(s, must(h.Request(o, c)))
+	require.NoError(t, err)
+	return document, readResponse(t, s, h.ID, document)
+}
+
+// report sends a report and returns the response, also read.
+func report(t testing.TB, s *Service, h *Host, o exchange.Order) ([]byte, exchange.Response) {
+	t.Helper()
+	document, err := post(s, must(h.Report(o)))
 	require.NoError(t, err)
 	return document, readResponse(t, s, h.ID, document)
 }
 
 // activate does a whole exchange and returns the receipt.
-func activate(t testing.TB, s *Server, h *Host, o exchange.Order, counts map[string]int) exchange.Receipt {
+func activate(t testing.TB, s *Service, h *Host, o exchange.Order, c counts) exchange.Receipt {
 	t.Helper()
-	document, _ := ask(t, s, h, o, counts)
+	document, _ := ask(t, s, h, o, c)
 	return confirm(t, s, h, document)
 }
 
 // confirm applies the response at the host and sends the confirmation.
-func confirm(t testing.TB, s *Server, h *Host, response []byte) exchange.Receipt {
+func confirm(t testing.TB, s *Service, h *Host, response []byte) exchange.Receipt {
 	t.Helper()
 	confirmation, err := h.Apply(response)
 	require.NoError(t, err)
-	document, err := s.Process(confirmation)
+	document, err := post(s, confirmation)
 	require.NoError(t, err)
 	receipt, err := exchange.VerifyReceipt(s.Keys(), h.ID, document)
 	require.NoError(t, err)
@@ -73,7 +87,20 @@ func confirm(t testing.TB, s *Server, h *Host, response []byte) exchange.Receipt
 	return receipt
 }
 
-func readResponse(t testing.TB, s *Server, host string, document []byte) exchange.Response {
+// release goes the way of post.
+func release(t testing.TB, s *Service, host string, r exchange.Release) exchange.Receipt {
+	t.Helper()
+	document, err := s.Release(host, r)
+	if s.Client != nil {
+		document, err = s.Client.Release(t.Context(), host, r) // the same key: the same receipt
+	}
+	require.NoError(t, err)
+	receipt, err := exchange.VerifyReceipt(s.Keys(), host, document)
+	require.NoError(t, err)
+	return receipt
+}
+
+func readResponse(t testing.TB, s *Service, host string, document []byte) exchange.Response {
 	t.Helper()
 	payload, err := s.Keys().Verify(document, signed.Purpose{Kind: exchange.ResponseKind, Audience: host}, exchange.MaxMessage)
 	require.NoError(t, err)
@@ -89,75 +116,86 @@ func requireCode(t testing.TB, code exchange.Code, err error) {
 	require.Equal(t, code, refusal.Code)
 }
 
-func held(s *Server, host, id string) (count, pending int) {
+// requireHeld checks what the server thinks the host holds of the right.
+func requireHeld(t testing.TB, s *Service, host, id string, count, pending int) {
+	t.Helper()
 	state, _ := s.Host(host)
+	got := exchange.HostRight{ActivationID: id}
 	for _, r := range state.Rights {
 		if r.ActivationID == id {
-			return r.Count, r.Pending
+			got = r
 		}
 	}
-	return 0, 0
+	require.Equal(t, exchange.HostRight{ActivationID: id, Count: count, Pending: pending}, got)
 }
 
-func right(id string) exchange.RightID { return exchange.ActivationID(id).RightID() }
+func rightOf(id string) exchange.RightID { return exchange.ActivationID(id).RightID() }
 
 func TestExchange(t *testing.T) {
 	las := Start(t, Options{})
-	h := newHost(t, las.Server, "DEMO-host-1")
+	h := newHost(t, las, "DEMO-host-1")
 	ctx := t.Context()
 
-	request := must(h.Request(order(1), map[string]int{advanced: 1, devices: 2}))
+	request := must(h.Request(order(1), counts{advanced: 1, devices: 2}))
 	document, err := las.Client.Post(ctx, request)
 	require.NoError(t, err)
-	response := readResponse(t, las.Server, h.ID, document)
+	response := readResponse(t, las, h.ID, document)
 	require.Equal(t, exchange.ResultSuccess, response.Result)
 	require.Equal(t, exchange.DigestOf(request), response.Request)
 	require.Equal(t, int64(1), response.Sequence)
 	require.Equal(t, order(1), response.Order)
 	require.Equal(t, []exchange.WireRight{{ActivationID: advanced, Count: 1}, {ActivationID: devices, Count: 2}}, response.Rights)
 	require.True(t, response.ConfirmationRequired)
-	features := map[string]int{}
+	require.NotNil(t, response.ConfirmBy)
+	require.Equal(t, 24*60, int(response.NotAfter.Sub(response.IssuedAt).Minutes()))
+	features := counts{}
 	for _, l := range response.Licenses {
 		features[l.Feature] = l.Count
 		require.Equal(t, "system", l.Scope)
 		require.Equal(t, l.ActivationID == devices, l.Expires == nil)
 	}
-	require.Equal(t, map[string]int{"server.base": 1, "server.advanced": 1, "connected.devices": 200}, features)
+	require.Equal(t, counts{"server.base": 1, "server.advanced": 1, "connected.devices": 200}, features)
 
-	confirmation, err := h.Apply(document)
-	require.NoError(t, err)
-	answer, err := las.Client.Post(ctx, confirmation)
-	require.NoError(t, err)
-	receipt, err := exchange.VerifyReceipt(las.Keys(), h.ID, answer)
-	require.NoError(t, err)
-	require.Equal(t, exchange.DigestOf(confirmation), receipt.For)
+	receipt := confirm(t, las, h, document)
 	require.Equal(t, order(1), receipt.Order)
-	require.ElementsMatch(t, []exchange.ReceiptRight{{Right: right(advanced), Count: 1}, {Right: right(devices), Count: 2}}, receipt.Rights)
+	require.Equal(t, int64(1), receipt.Sequence)
+	require.ElementsMatch(t, []exchange.ReceiptRight{{Right: rightOf(advanced), Count: 1}, {Right: rightOf(devices), Count: 2}}, receipt.Rights)
 
 	again, err := las.Client.Fetch(ctx, exchange.DigestOf(request))
 	require.NoError(t, err)
 	require.Equal(t, document, again)
 	state, err := las.Client.HostState(ctx, h.ID)
 	require.NoError(t, err)
-	require.Equal(t, int64(1), state.Sequence)
+	require.Equal(t, exchange.HostState{
+		Host: h.ID, Sequence: 1, Fence: order(1),
+		Rights: []exchange.HostRight{{ActivationID: advanced, Count: 1}, {ActivationID: devices, Count: 2}},
+	}, state)
 }
 
-func TestDroppedReplyIsFoundAgain(t *testing.T) {
+func TestDirectIsAClientWithoutNetwork(t *testing.T) {
 	las := Start(t, Options{})
-	h := newHost(t, las.Server, "DEMO-host-1")
-	require.NoError(t, las.Fault(Fault{Fault: FaultDropReply, After: AfterCommit, Operation: exchange.OperationRequest}))
-
-	request := must(h.Request(order(1), map[string]int{advanced: 1}))
-	_, err := las.Client.Post(t.Context(), request)
-	require.Error(t, err)
-	require.False(t, errors.As(err, new(*exchange.Refusal)), "silence is not a refusal")
-	taken, _ := las.Consumed(advanced)
-	require.Equal(t, 1, taken)
-
-	fetched, err := las.Client.Fetch(t.Context(), exchange.DigestOf(request))
+	h := newHost(t, las, "DEMO-host-1")
+	direct, ctx := las.Direct(), t.Context()
+	request := must(h.Request(order(1), counts{advanced: 1}))
+	answer, err := direct.Post(ctx, request)
 	require.NoError(t, err)
-	posted, err := las.Client.Post(t.Context(), request)
+	overHTTP, err := las.Client.Post(ctx, request)
 	require.NoError(t, err)
-	require.Equal(t, fetched, posted)
-	require.Equal(t, 1, las.Faults()[0].Struck)
+	require.Equal(t, overHTTP, answer)
+	fetched, err := direct.Fetch(ctx, exchange.DigestOf(request))
+	require.NoError(t, err)
+	require.Equal(t, answer, fetched)
+	receipt, err := direct.Release(ctx, h.ID, exchange.Release{Key: "k", Order: order(2)})
+	require.NoError(t, err)
+	_, err = exchange.VerifyReceipt(las.Keys(), h.ID, receipt)
+	require.NoError(t, err)
+	known, err := direct.HostState(ctx, h.ID)
+	require.NoError(t, err)
+	require.Equal(t, int64(2), known.Sequence)
+	stranger, err := direct.HostState(ctx, "DEMO-stranger")
+	require.NoError(t, err)
+	require.Equal(t, exchange.HostState{Host: "DEMO-stranger"}, stranger)
+	keys, err := direct.Keys(ctx)
+	require.NoError(t, err)
+	require.Equal(t, las.Keys(), keys)
 }

@@ -140,6 +140,9 @@ func (a account) step(order exchange.Order) account {
 
 // set is only for a copy.
 func (a *account) set(id string, h holding) {
+	if len(h.Removals) == 0 {
+		h.Removals = nil // as it will be when it is read again
+	}
 	switch {
 	case h.taken() == 0:
 		delete(a.Held, id)
