@@ -35,6 +35,7 @@ type Options struct {
 	Metrics          http.Handler   // served by Observe at /metrics; nil: not served
 	Logger           zerolog.Logger // zero: no log
 	Version          string         // of the coordinator
+	MaxStreams       int            // event streams at a time; 0: 1,000
 }
 
 // API answers HTTP. Its handlers may be served by any number of listeners.
@@ -52,7 +53,10 @@ func New(o Options) (*API, error) {
 	if o.DB == nil {
 		return nil, errors.New("the API needs a database")
 	}
-	a := &API{o: o, stopping: make(chan struct{}), streams: make(chan struct{}, maxStreams)}
+	if o.MaxStreams <= 0 {
+		o.MaxStreams = 1_000
+	}
+	a := &API{o: o, stopping: make(chan struct{}), streams: make(chan struct{}, o.MaxStreams)}
 	mux := http.NewServeMux()
 	a.rest = humago.New(mux, a.config())
 	a.rest.UseMiddleware(deadline, a.mediaType)

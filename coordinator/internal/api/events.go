@@ -20,7 +20,6 @@ import (
 const (
 	eventBatch  = 500              // rows read from the feed at a time
 	eventPause  = 15 * time.Second // after which a silent stream says that it is still there
-	maxStreams  = 1_000            // event streams at a time
 	kindRestart = "restart"        // the feed does not reach back to the caller's cursor: read everything anew
 )
 
@@ -50,7 +49,7 @@ func (a *API) registerEvents() {
 		default:
 			return nil, a.problem(ctx, "follow-events", &client.Problem{
 				Status: http.StatusServiceUnavailable, Code: client.CodeUnavailable,
-				Detail: fmt.Sprintf("%d event streams are open, no more are allowed", maxStreams), Hint: "try again later",
+				Detail: fmt.Sprintf("%d event streams are open, no more are allowed", cap(a.streams)), Hint: "try again later",
 			})
 		}
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
