@@ -1,0 +1,248 @@
+package agenttest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/require"
+
+	"github.com/licet-project/licet/agent/internal/activation"
+	"github.com/licet-project/licet/agent/internal/bms"
+	"github.com/licet-project/licet/shared/exchange"
+	"github.com/licet-project/licet/shared/protocol"
+	"github.com/licet-project/licet/shared/signed"
+)
+
+// Carrier takes messages to an activation server; *exchange.Client and exchangetest.Direct are carriers.
+type Carrier interface {
+	Post(ctx context.Context, message []byte) ([]byte, error)
+	Fetch(ctx context.Context, message exchange.Digest) ([]byte, error)
+}
+
+// Options of a Stepper.
+type Options struct {
+	Dir     string  // the journal's folder; empty: a folder of the test
+	System  *System // required
+	Host    string  // empty: HOST-1
+	Agent   string  // that a desired document must name; empty: any
+	Server  string  // empty: protocol.ServerName of Host
+	Carrier Carrier // the direct one; nil: none
+	Keys    func() signed.KeySet
+	Logger  zerolog.Logger
+}
+
+// Stepper is the activation of one server with its journal, one step at a time: nothing happens between two calls, no pause
+// is waited for, and the facts are read before each step. It is not for concurrent use.
+type Stepper struct {
+	t         testing.TB
+	o         Options
+	machine   *activation.Machine
+	retained  []byte // what the broker has for the agent
+	connected bool
+	refetch   bool
+	deadly    string // the crash point to die at
+	visited   []string
+	err       error
+}
+
+// NewStepper opens the journal in the folder.
+func NewStepper(t testing.TB, o Options) *Stepper {
+	t.Helper()
+	require.NotNil(t, o.System, "Options.System")
+	require.NotNil(t, o.Keys, "Options.Keys")
+	if o.Dir == "" {
+		o.Dir = t.TempDir()
+	}
+	if o.Host == "" {
+		o.Host = "HOST-1"
+	}
+	s := &Stepper{t: t, o: o}
+	s.open()
+	return s
+}
+
+func (s *Stepper) open() {
+	s.t.Helper()
+	machine, err := activation.Open(activation.Options{
+		Dir: s.o.Dir, System: s.o.System.system, Host: bms.HostID(s.o.Host), Agent: s.o.Agent, Server: s.o.Server,
+		Keys: s.o.Keys, Logger: s.o.Logger, Point: s.point,
+		Refetch: func() { s.refetch = true },
+		Carriers: func() map[string]activation.Carrier {
+			if s.o.Carrier == nil {
+				return nil
+			}
+			return map[string]activation.Carrier{protocol.CarrierDirect: s.o.Carrier}
+		},
+	})
+	require.NoError(s.t, err)
+	s.machine, s.connected, s.refetch = machine, false, false
+}
+
+// died is what a crash point panics with.
+type died struct{ point string }
+
+func (s *Stepper) point(name string) {
+	s.visited = append(s.visited, name)
+	if s.deadly == name {
+		panic(died{name})
+	}
+}
+
+// mortal runs do, which may die at the point of CrashAt: then the machine is opened anew from the disk.
+func (s *Stepper) mortal(do func() string) (did string) {
+	s.t.Helper()
+	defer func() {
+		switch death := recover().(type) {
+		case nil:
+		case died:
+			s.deadly = ""
+			s.open()
+			did = "crashed at " + death.point
+		default:
+			panic(death)
+		}
+	}()
+	return do()
+}
+
+// Deliver is the broker delivering the desired document, which it retains from now on. An error of a document that is not
+// taken is that of the machine.
+func (s *Stepper) Deliver(payload []byte) error {
+	s.t.Helper()
+	s.retained, s.connected, s.refetch = slices.Clone(payload), true, false
+	return s.accept()
+}
+
+func (s *Stepper) accept() (err error) {
+	s.t.Helper()
+	s.mortal(func() string { err = s.machine.Accept(s.retained); return "" })
+	return err
+}
+
+// Disconnect takes the broker away: what it retains is not known any more.
+func (s *Stepper) Disconnect() {
+	s.connected = false
+	s.machine.Disconnected()
+}
+
+// Reconnect is the broker delivering what it retains, if anything.
+func (s *Stepper) Reconnect() error {
+	s.t.Helper()
+	s.connected, s.refetch = true, false
+	if len(s.retained) == 0 {
+		return nil
+	}
+	return s.accept()
+}
+
+// Step does the one next thing and says what it was. If nothing is to be done it says why.
+func (s *Stepper) Step() string {
+	s.t.Helper()
+	did, _ := s.step()
+	return did
+}
+
+func (s *Stepper) step() (did string, idle bool) {
+	s.t.Helper()
+	if s.refetch && s.connected {
+		err := s.Reconnect()
+		require.True(s.t, err == nil || errors.Is(err, activation.ErrStale), "%v", err)
+		return "received the retained document again", false
+	}
+	if f, answered := s.o.System.facts(s.o.Host); answered {
+		s.machine.FactsChanged(f)
+	} else {
+		s.machine.FactsChanged(bms.Facts{HostID: bms.HostID(s.o.Host), Unanswered: "silent"})
+	}
+	did = s.mortal(func() string {
+		var outcome activation.Outcome
+		outcome, s.err = s.machine.Step(context.Background())
+		idle = outcome.Idle
+		return outcome.Did
+	})
+	return did, idle
+}
+
+// Err is the error of the last step, if it tried something in vain.
+func (s *Stepper) Err() error { return s.err }
+
+// maxSteps is far more than any exchange takes, even one that is begun anew several times.
+const maxSteps = 1_000
+
+// StepUntilIdle steps until there is nothing to do, and says what it did; the last says why it is idle. It fails the test if
+// that takes for ever.
+func (s *Stepper) StepUntilIdle() []string {
+	s.t.Helper()
+	var all []string
+	for range maxSteps {
+		did, idle := s.step()
+		all = append(all, did)
+		if idle {
+			return all
+		}
+	}
+	s.t.Fatalf("not idle after %d steps; the last: %q, error %v", maxSteps, all[len(all)-12:], s.err)
+	return nil
+}
+
+// Crash drops the machine and opens it anew from the disk. The broker has to be connected again.
+func (s *Stepper) Crash() {
+	s.t.Helper()
+	s.open()
+}
+
+// CrashAt lets the machine die when it next comes to the crash point; the call that ran into it says so.
+func (s *Stepper) CrashAt(point string) { s.deadly = point }
+
+// Visited are the crash points that the machine came to, in order.
+func (s *Stepper) Visited() []string { return slices.Clone(s.visited) }
+
+// Report is what the agent would report now.
+func (s *Stepper) Report() protocol.Report {
+	s.t.Helper()
+	f, _ := s.o.System.facts(s.o.Host)
+	r := reportOf(f)
+	r.Observed, r.Exchange = s.machine.Observe()
+	body, err := json.Marshal(r)
+	require.NoError(s.t, err)
+	r, err = protocol.DecodeReport(body)
+	require.NoError(s.t, err, "a report that the coordinator would refuse")
+	return r
+}
+
+// JournalImage is a copy of the journal's folder, as a backup of the agent's host would hold it.
+type JournalImage struct{ files map[string][]byte }
+
+// Image takes a copy of the journal's folder.
+func (s *Stepper) Image() JournalImage {
+	s.t.Helper()
+	entries, err := os.ReadDir(s.o.Dir)
+	require.NoError(s.t, err)
+	image := JournalImage{files: make(map[string][]byte)}
+	for _, entry := range entries {
+		data, err := os.ReadFile(filepath.Join(s.o.Dir, entry.Name()))
+		require.NoError(s.t, err)
+		image.files[entry.Name()] = data
+	}
+	return image
+}
+
+// RestoreImage makes the journal's folder what it was and opens the machine from it.
+func (s *Stepper) RestoreImage(image JournalImage) {
+	s.t.Helper()
+	entries, err := os.ReadDir(s.o.Dir)
+	require.NoError(s.t, err)
+	for _, entry := range entries {
+		require.NoError(s.t, os.Remove(filepath.Join(s.o.Dir, entry.Name())))
+	}
+	for name, data := range image.files {
+		require.NoError(s.t, os.WriteFile(filepath.Join(s.o.Dir, name), data, 0o600))
+	}
+	s.open()
+}
