@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/licet-project/licet/agent/internal/bms"
 	"github.com/licet-project/licet/shared/crash"
@@ -98,8 +99,9 @@ func (m *Machine) take(desired *protocol.Desired, payload []byte) error {
 	}
 	m.undone = nil
 	m.fresh = true
+	m.keepSecret(desired)
 	if ordered {
-		m.pauses[pauseBegin], m.failures[pauseBegin] = pause{}, 0
+		m.pauses[pauseBegin], m.failures[pauseBegin] = time.Time{}, 0
 	}
 	return nil
 }
@@ -166,12 +168,9 @@ func (m *Machine) FactsChanged(f bms.Facts) {
 	m.nudge()
 }
 
-// CarriersChanged says that Options.Carriers may have something new: an exchange that waits for a carrier goes on.
+// CarriersChanged says that the way to the activation server, or its keys, are not what they were: an exchange in flight is
+// tried at once.
 func (m *Machine) CarriersChanged() {
-	m.mu.Lock()
-	if m.pauses[pauseFinish].noCarrier {
-		m.pauses[pauseFinish] = pause{}
-	}
-	m.mu.Unlock()
+	m.setPause(pauseFinish, 0)
 	m.nudge()
 }

@@ -77,16 +77,17 @@ type Machine struct {
 	stepping sync.Mutex // held for a whole step
 	writing  sync.Mutex // held while the journal changes; taken before mu
 
-	mu       sync.Mutex // guards everything below, never while anything is waited for
-	state    state      // what the journal on disk says; values in it are replaced, never changed
-	fresh    bool       // the retained desired document of this connection is here
-	begun    bool       // the server is writing a request that is not in the journal yet
-	facts    *held      // nil: not known, or older than the last exchange
-	factsDue bool       // to be read before anything is decided
-	undone   []byte     // a desired document that could not be journalled
-	pauses   [pauses]pause
-	failures [pauses]int // in a row, of what the journal does not count
+	mu       sync.Mutex        // guards everything below, never while anything is waited for
+	state    state             // what the journal on disk says; values in it are replaced, never changed
+	fresh    bool              // the retained desired document of this connection is here
+	begun    bool              // the server is writing a request that is not in the journal yet
+	facts    *held             // nil: not known, or older than the last exchange
+	factsDue bool              // to be read before anything is decided
+	undone   []byte            // a desired document that could not be journalled
+	pauses   [pauses]time.Time // when they end; not in the journal: an agent that is started anew tries at once
+	failures [pauses]int       // in a row, of what the journal does not count
 	counts   Counts
+	secrets  map[exchange.ActivationID]bool // ever named to this process; masked in what others say
 }
 
 // Outcome is what one step did.

@@ -185,7 +185,7 @@ func (m *Machine) ended(did string, err error) (Outcome, error) {
 	rounds := m.state.Rounds
 	m.mu.Unlock()
 	m.succeed(pauseFinish)
-	m.setPause(pauseBegin, backoff(rounds-1))
+	m.setPause(pauseBegin, backoff(rounds-freeRounds))
 	return Outcome{Did: did}, nil
 }
 
@@ -200,7 +200,7 @@ func (m *Machine) refused(f *flight, code exchange.Code, byServer bool, cause er
 	var wait time.Duration
 	if _, err := m.update(func(s *state) bool {
 		s.refuse(code, byServer)
-		wait = backoff(s.Rounds - 1)
+		wait = backoff(s.Rounds - freeRounds)
 		m.setPause(pauseBegin, wait)
 		return true
 	}); err != nil {
@@ -232,7 +232,7 @@ func (m *Machine) unanswered(ctx context.Context, f *flight, by string, err erro
 	} else if code := codeOf(err); code != "" {
 		met = code
 	}
-	m.pauseFor(wait, errors.Is(err, errNoCarrier))
+	m.setPause(pauseFinish, wait)
 	if _, errJournal := m.update(func(s *state) bool {
 		again := *s.Exchange
 		again.Attempt++
@@ -248,7 +248,7 @@ func (m *Machine) unanswered(ctx context.Context, f *flight, by string, err erro
 // carried is after a carrier said that a person takes the message. That is no failure.
 func (m *Machine) carried(by string, wait time.Duration) (Outcome, error) {
 	wait = obey(max(wait, time.Minute))
-	m.pauseFor(wait, false)
+	m.setPause(pauseFinish, wait)
 	_, err := m.update(func(s *state) bool {
 		if s.Exchange.Carried && s.Exchange.Carrier == by {
 			return false

@@ -107,7 +107,7 @@ func (m *Machine) addRefused(rights []protocol.ExchangeRight) []protocol.Exchang
 
 // nextTry is when the pause ends, nil if there is none.
 func (m *Machine) nextTry(kind int) *time.Time {
-	until := m.pauses[kind].until
+	until := m.pauses[kind]
 	if !until.After(time.Now()) {
 		return nil
 	}
@@ -125,20 +125,23 @@ func (e *maskedError) Error() string { return e.text }
 
 func (e *maskedError) Unwrap() error { return e.cause }
 
-// masked is the error without any activation ID of the accepted document in its text.
+// masked is the error without any activation ID in its text.
 func (m *Machine) masked(err error) error {
-	m.mu.Lock()
-	desired := m.state.desired
-	m.mu.Unlock()
-	if desired == nil {
-		return err
-	}
 	text := err.Error()
-	for _, right := range desired.Rights {
-		text = strings.ReplaceAll(text, right.ActivationID, exchange.ActivationID(right.ActivationID).String())
+	m.mu.Lock()
+	for id := range m.secrets {
+		text = strings.ReplaceAll(text, id.Reveal(), id.String())
 	}
+	m.mu.Unlock()
 	if text == err.Error() {
 		return err
 	}
 	return &maskedError{text: text, cause: err}
+}
+
+// keepSecret is called with mu held.
+func (m *Machine) keepSecret(desired *protocol.Desired) {
+	for _, right := range desired.Rights {
+		m.secrets[exchange.ActivationID(right.ActivationID)] = true
+	}
 }

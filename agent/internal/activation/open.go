@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/licet-project/licet/agent/internal/durable"
+	"github.com/licet-project/licet/shared/exchange"
 	"github.com/licet-project/licet/shared/protocol"
 )
 
@@ -26,9 +27,12 @@ func Open(o Options) (*Machine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the activation journal of %s: %w", o.Host, err)
 	}
-	m := &Machine{o: o, folder: folder, wake: make(chan struct{}, 1)}
+	m := &Machine{o: o, folder: folder, wake: make(chan struct{}, 1), secrets: make(map[exchange.ActivationID]bool)}
 	if m.state, err = m.readJournal(); err != nil {
 		return nil, fmt.Errorf("open the activation journal of %s: %w", o.Host, err)
+	}
+	if m.state.desired != nil {
+		m.keepSecret(m.state.desired)
 	}
 	return m, nil
 }

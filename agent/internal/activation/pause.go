@@ -13,15 +13,10 @@ const (
 	pauses
 )
 
-// pause keeps Run from a step. It is not in the journal: an agent that is started anew tries at once.
-type pause struct {
-	until     time.Time
-	noCarrier bool // it ends early when there is a carrier
-}
-
 const (
 	firstPause = time.Second
 	mostPause  = 200 * time.Second // with jitter, five minutes
+	freeRounds = 2                 // exchanges in a row that follow at once: a refusal, the report, the request anew
 )
 
 // backoff is how long to wait after the n-th failure in a row: 1 s, doubled each time, up to 5 min, of which up to a third is
@@ -56,23 +51,16 @@ func pauseOf(next move) int {
 func (m *Machine) paused(kind int) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return max(time.Until(m.pauses[kind].until), 0)
+	return max(time.Until(m.pauses[kind]), 0)
 }
 
 func (m *Machine) setPause(kind int, wait time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.pauses[kind] = pause{}
+	m.pauses[kind] = time.Time{}
 	if wait > 0 {
-		m.pauses[kind].until = time.Now().Add(wait)
+		m.pauses[kind] = time.Now().Add(wait)
 	}
-}
-
-// pauseFor lets the exchange in flight wait.
-func (m *Machine) pauseFor(wait time.Duration, noCarrier bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.pauses[pauseFinish] = pause{until: time.Now().Add(wait), noCarrier: noCarrier}
 }
 
 // fail counts a failure that the journal does not, and pauses.
@@ -89,5 +77,5 @@ func (m *Machine) fail(kind int) time.Duration {
 func (m *Machine) succeed(kind int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.failures[kind], m.pauses[kind] = 0, pause{}
+	m.failures[kind], m.pauses[kind] = 0, time.Time{}
 }
