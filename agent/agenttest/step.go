@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/licet-project/licet/agent/internal/activation"
 	"github.com/licet-project/licet/agent/internal/bms"
+	"github.com/licet-project/licet/agent/internal/durable"
 	"github.com/licet-project/licet/shared/exchange"
 	"github.com/licet-project/licet/shared/protocol"
 	"github.com/licet-project/licet/shared/signed"
@@ -35,6 +37,7 @@ type Options struct {
 	Carrier Carrier // the direct one; nil: none
 	Keys    func() signed.KeySet
 	Logger  zerolog.Logger
+	Files   durable.FS // of the journal; nil: the real ones, which Image and RestoreImage need
 }
 
 // Stepper is the activation of one server with its journal, one step at a time: nothing happens between two calls, no pause
@@ -48,7 +51,8 @@ type Stepper struct {
 	refetch   bool
 	deadly    string // the crash point to die at
 	visited   []string
-	err       error
+	idle      bool  // of the last step
+	err       error // of the last step
 }
 
 // NewStepper opens the journal in the folder.
@@ -71,7 +75,7 @@ func (s *Stepper) open() {
 	s.t.Helper()
 	machine, err := activation.Open(activation.Options{
 		Dir: s.o.Dir, System: s.o.System.system, Host: bms.HostID(s.o.Host), Agent: s.o.Agent, Server: s.o.Server,
-		Keys: s.o.Keys, Logger: s.o.Logger, Point: s.point,
+		Keys: s.o.Keys, Logger: s.o.Logger, Files: s.o.Files, Point: s.point,
 		Refetch: func() { s.refetch = true },
 		Carriers: func() map[string]activation.Carrier {
 			if s.o.Carrier == nil {
@@ -144,29 +148,30 @@ func (s *Stepper) Reconnect() error {
 // Step does the one next thing and says what it was. If nothing is to be done it says why.
 func (s *Stepper) Step() string {
 	s.t.Helper()
-	did, _ := s.step()
-	return did
+	return s.step()
 }
 
-func (s *Stepper) step() (did string, idle bool) {
+// Idle reports whether the last step had nothing to do.
+func (s *Stepper) Idle() bool { return s.idle }
+
+func (s *Stepper) step() string {
 	s.t.Helper()
+	s.idle, s.err = false, nil
 	if s.refetch && s.connected {
 		err := s.Reconnect()
 		require.True(s.t, err == nil || errors.Is(err, activation.ErrStale), "%v", err)
-		return "received the retained document again", false
+		return "received the retained document again"
 	}
 	if f, answered := s.o.System.facts(s.o.Host); answered {
 		s.machine.FactsChanged(f)
 	} else {
 		s.machine.FactsChanged(bms.Facts{HostID: bms.HostID(s.o.Host), Unanswered: "silent"})
 	}
-	did = s.mortal(func() string {
-		var outcome activation.Outcome
-		outcome, s.err = s.machine.Step(context.Background())
-		idle = outcome.Idle
+	return s.mortal(func() string {
+		outcome, err := s.machine.Step(context.Background())
+		s.idle, s.err = outcome.Idle, err
 		return outcome.Did
 	})
-	return did, idle
 }
 
 // Err is the error of the last step, if it tried something in vain.
@@ -181,9 +186,8 @@ func (s *Stepper) StepUntilIdle() []string {
 	s.t.Helper()
 	var all []string
 	for range maxSteps {
-		did, idle := s.step()
-		all = append(all, did)
-		if idle {
+		all = append(all, s.step())
+		if s.idle {
 			return all
 		}
 	}
@@ -246,3 +250,6 @@ func (s *Stepper) RestoreImage(image JournalImage) {
 	}
 	s.open()
 }
+
+// Files are the contents of the files, in no order.
+func (i JournalImage) Files() [][]byte { return slices.Collect(maps.Values(i.files)) }

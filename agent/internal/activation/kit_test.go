@@ -1,12 +1,14 @@
 package activation_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/licet-project/licet/agent/agenttest"
@@ -33,6 +35,8 @@ type kit struct {
 	carrier *breaking
 	order   exchange.Order // of the newest document
 	newest  []byte
+	said    map[exchange.Digest]protocol.Desired // every document
+	log     bytes.Buffer
 }
 
 type kitOptions struct{ returnAll bool }
@@ -48,10 +52,14 @@ func newKit(t testing.TB, o kitOptions) *kit {
 	}}}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, las.Close()) })
-	k := &kit{t: t, las: las, order: exchange.Order{Epoch: 1}, carrier: &breaking{Carrier: las.Direct()}}
+	k := &kit{
+		t: t, las: las, order: exchange.Order{Epoch: 1}, carrier: &breaking{Carrier: las.Direct()},
+		said: make(map[exchange.Digest]protocol.Desired),
+	}
+	t.Cleanup(func() { require.NotContains(t, k.log.String(), "secret", "the log names an activation ID") })
 	k.system = agenttest.NewSystem(t, agenttest.SystemOptions{Keys: las.Keys(), ReturnAll: o.returnAll})
 	k.stepper = agenttest.NewStepper(t, agenttest.Options{
-		System: k.system, Carrier: k.carrier, Keys: las.Keys, Agent: "agent-1",
+		System: k.system, Carrier: k.carrier, Keys: las.Keys, Agent: "agent-1", Logger: zerolog.New(&k.log),
 	})
 	return k
 }
@@ -77,6 +85,7 @@ func (k *kit) document(d protocol.Desired, counts ...int) []byte {
 	payload, err := json.Marshal(d)
 	require.NoError(k.t, err)
 	k.newest = payload
+	k.said[exchange.DigestOf(payload)] = d
 	return payload
 }
 
@@ -119,7 +128,7 @@ func (k *kit) deliver(payload []byte) {
 func (k *kit) activate(counts ...int) {
 	k.t.Helper()
 	k.deliver(k.want(counts...))
-	k.stepper.StepUntilIdle()
+	k.settle()
 	k.agree(counts...)
 }
 
@@ -128,8 +137,52 @@ func (k *kit) steps(n int) (did string) {
 	k.t.Helper()
 	for range n {
 		did = k.stepper.Step()
+		k.truthful()
 	}
 	return did
+}
+
+// settle steps until there is nothing to do and returns what was done.
+func (k *kit) settle() (did []string) {
+	k.t.Helper()
+	for range 200 {
+		did = append(did, k.steps(1))
+		if k.stepper.Idle() {
+			return did
+		}
+	}
+	k.t.Fatalf("not idle after %d steps: %q, %v", len(did), did[len(did)-10:], k.stepper.Err())
+	return nil
+}
+
+// truthful fails if a coordinator could settle on what the agent reports now and be wrong: whatever the activation server
+// holds for the host, pending included, must then be in the document or in the receipt.
+func (k *kit) truthful() {
+	k.t.Helper()
+	o := k.stepper.Report().Observed
+	if o.InFlight || len(o.Receipt) == 0 {
+		return
+	}
+	receipt, err := exchange.VerifyReceipt(k.las.Keys(), host, o.Receipt)
+	require.NoError(k.t, err)
+	if receipt.Order != o.Order || k.order != o.Order {
+		return
+	}
+	state, _ := k.las.Host(host)
+	for _, right := range k.said[o.Digest].Rights {
+		held, pending := at(state, exchange.ActivationID(right.ActivationID))
+		proved, _ := receipt.Count(exchange.ActivationID(right.ActivationID).RightID())
+		require.LessOrEqual(k.t, held+pending, max(right.Count, proved), "%s: a seat would be freed that is taken", right.Ref)
+	}
+}
+
+// requests are the messages that were posted, each once.
+func (k *kit) requests() int {
+	distinct := make(map[exchange.Digest]bool)
+	for _, message := range k.carrier.posted {
+		distinct[exchange.DigestOf(message)] = true
+	}
+	return len(distinct)
 }
 
 // breaking is a carrier that a test can look through and cut.
