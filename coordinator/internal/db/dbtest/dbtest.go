@@ -44,7 +44,11 @@ func EachDSN(t *testing.T, test func(t *testing.T, dsn string)) {
 func EachB(b *testing.B, bench func(b *testing.B, d *db.DB)) {
 	b.Helper()
 	for _, engine := range Engines() {
-		b.Run(string(engine), func(b *testing.B) { bench(b, Open(b, DSN(b, engine), db.Options{})) })
+		b.Run(string(engine), func(b *testing.B) {
+			d := Open(b, DSN(b, engine), db.Options{})
+			b.ResetTimer()
+			bench(b, d)
+		})
 	}
 }
 
