@@ -42,9 +42,12 @@ var (
 // NewREST checks the options; nothing is sent yet.
 func NewREST(o Options) (*REST, error) {
 	address, err := url.Parse(o.Address)
-	if err != nil || address.Scheme != "https" || address.Hostname() == "" || address.User != nil ||
+	if err != nil {
+		return nil, errors.New("open the rest driver: the address is not a URL and should look like https://10.20.0.10")
+	}
+	if address.Scheme != "https" || address.Hostname() == "" || address.User != nil ||
 		strings.Trim(address.Path, "/") != "" || address.RawQuery != "" || address.Fragment != "" {
-		return nil, fmt.Errorf("open the rest driver: the address is %.100q and should look like https://10.20.0.10", o.Address)
+		return nil, fmt.Errorf("open the rest driver: the address is %.100q and should look like https://10.20.0.10", address.Redacted())
 	}
 	d := &REST{base: "https://" + address.Host, http: o.HTTP, timeout: cmp.Or(o.Timeout, 30*time.Second)}
 	if d.http != nil {
@@ -213,6 +216,9 @@ func (d *REST) do(ctx context.Context, c call, limit int64) (answer, error) {
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
+	if err == nil {
+		err = ctx.Err() // a server that notices that we gave up ends its answer early, and well-formed
+	}
 	if err != nil {
 		return answer{}, fmt.Errorf("ask %s: read its answer to %s: %w", d.base, c.path, err)
 	}
