@@ -125,22 +125,22 @@ func (r *Reporter) SetHeartbeat(interval time.Duration) {
 	})
 }
 
-// Facts is told the newest facts of a server that activation a looks after; nobody changes their lists any more. The first
-// facts make the server known.
-func (r *Reporter) Facts(system string, f bms.Facts, a Activation) {
+// Facts is told the newest facts of a server that activation a looks after, and how far that was before they were read;
+// nobody changes their lists any more. The first facts make the server known.
+func (r *Reporter) Facts(system string, f bms.Facts, a Activation, before Progress) {
 	r.update(func(now time.Time) {
 		name := protocol.ServerName(string(f.HostID))
 		e := r.servers[name]
 		if e == nil {
 			e = r.add(name)
+			e.known = before
 			e.force, e.due = true, now
 		}
-		e.system, e.facts, e.activation = system, f, a
-		if e.ending { // this is what the report of an ended exchange waited for
+		e.system, e.facts, e.activation, e.read = system, f, a, before
+		e.dueBy(now.Add(join))
+		if e.ending && e.read == e.known { // this is what the report of an ended exchange waits for
 			e.ending, e.due = false, now
 		}
-		e.after = e.changed
-		e.dueBy(now.Add(join))
 	})
 }
 
@@ -149,7 +149,7 @@ func (r *Reporter) Facts(system string, f bms.Facts, a Activation) {
 func (r *Reporter) Changed(server string) {
 	r.update(func(time.Time) {
 		if e := r.servers[server]; e != nil {
-			e.changed, e.after = true, false
+			e.changed = true
 		}
 	})
 }

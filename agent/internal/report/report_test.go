@@ -132,6 +132,9 @@ func (d *desk) set(change func()) {
 	change()
 }
 
+// tell is facts that are read at this instant.
+func (d *desk) tell(f bms.Facts, m *machine) { d.Facts("local", f, m, ProgressOf(m)) }
+
 func (d *desk) connect() { d.Will(); d.Up() }
 
 func facts(host string, used int) bms.Facts {
@@ -146,8 +149,8 @@ func facts(host string, used int) bms.Facts {
 func TestSaysEverythingAtEachConnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := start(t)
-		d.Facts("local", facts("HOST-B", 1), &machine{})
-		d.Facts("local", facts("HOST-A", 1), &machine{})
+		d.tell(facts("HOST-B", 1), &machine{})
+		d.tell(facts("HOST-A", 1), &machine{})
 		require.Empty(t, d.take(), "nobody is there")
 
 		d.connect()
@@ -181,7 +184,7 @@ func TestSaysEverythingAtEachConnect(t *testing.T) {
 func TestWillComesAfterItsConnectionAndBeforeTheNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := start(t)
-		d.Facts("local", facts("HOST-A", 1), &machine{})
+		d.tell(facts("HOST-A", 1), &machine{})
 		topic, payload := d.Will()
 		require.Equal(t, "licet/v1/a/agent-1/presence", topic)
 		will, err := protocol.Decode[protocol.Presence](payload)
@@ -209,7 +212,7 @@ func TestReportContent(t *testing.T) {
 		f.Parent, f.Certificate = "HOST-TOP", "aa"
 		m := &machine{observed: protocol.Observed{Order: exchange.Order{Epoch: 5, Generation: 2}, Generation: 3, Receipt: []byte("{}")}}
 		m.exchange = &protocol.Exchange{Digest: exchange.DigestOf(nil), Operation: "request", Step: protocol.StepConfirmed}
-		d.Facts("local", f, m)
+		d.tell(f, m)
 		d.connect()
 		s := d.take()[1]
 		document, report := s.reported(t)
@@ -236,12 +239,12 @@ func TestChangesJoinOverOneSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := start(t)
 		m := &machine{}
-		d.Facts("local", facts("HOST-A", 1), m)
+		d.tell(facts("HOST-A", 1), m)
 		d.connect()
 		d.take()
 		began := time.Now()
 		for used := range 10 {
-			d.Facts("local", facts("HOST-A", used), m)
+			d.tell(facts("HOST-A", used), m)
 			time.Sleep(90 * time.Millisecond)
 		}
 		time.Sleep(2 * time.Second)
@@ -261,7 +264,7 @@ func TestUnchangedIsNotSaidAgain(t *testing.T) {
 		f := facts("HOST-A", 1)
 		f.Licenses = append(f.Licenses, bms.License{Feature: "a"}, bms.License{Feature: "b", Version: "2"}, bms.License{Feature: "b", Version: "1"})
 		f.Rights = append(f.Rights, bms.HeldRight{ActivationID: "DEMO-ACT-0002", Count: 1}, bms.HeldRight{ActivationID: "DEMO-ACT-0003", Count: 1})
-		d.Facts("local", f, m)
+		d.tell(f, m)
 		d.connect()
 		first, _ := d.take()[1].reported(t)
 		for range 20 {
@@ -270,7 +273,7 @@ func TestUnchangedIsNotSaidAgain(t *testing.T) {
 			slices.Reverse(f.Licenses)
 			slices.Reverse(f.Rights)
 			f.Clock = time.Now()
-			d.Facts("local", f, m)
+			d.tell(f, m)
 		}
 		time.Sleep(time.Minute)
 		require.Empty(t, d.take(), "only the order and the clock differ")
@@ -289,13 +292,13 @@ func TestEndOfAnExchangeGoesAtOnce(t *testing.T) {
 		want  time.Duration
 	}{
 		"with the facts after it": {"late", 500 * time.Millisecond},
-		"without, after a second": {"never", join},
+		"without, a second later": {"never", 1500 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := start(t)
 				m := &machine{observed: protocol.Observed{InFlight: true}, exchange: &protocol.Exchange{Digest: exchange.DigestOf(nil), Step: protocol.StepMade}}
-				d.Facts("local", facts("HOST-A", 1), m)
+				d.tell(facts("HOST-A", 1), m)
 				d.connect()
 				d.take()
 				began := time.Now()
@@ -313,7 +316,7 @@ func TestEndOfAnExchangeGoesAtOnce(t *testing.T) {
 				m.mu.Unlock()
 				require.Empty(t, d.take(), "the facts after it are to come")
 				if c.facts != "never" {
-					d.Facts("local", facts("HOST-A", 2), m)
+					d.tell(facts("HOST-A", 2), m)
 				}
 				time.Sleep(2 * time.Second)
 				got := d.take()
@@ -326,26 +329,33 @@ func TestEndOfAnExchangeGoesAtOnce(t *testing.T) {
 	}
 }
 
-func TestEndOfAnExchangeWhoseFactsAreHereAlready(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // the sender is busy elsewhere while both come, in this order
-		r := New(Options{Agent: "agent-1"})
+func TestEndOfAnExchangeTakesOnlyTheFactsAfterIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		m := &machine{observed: protocol.Observed{InFlight: true}}
-		r.Facts("local", facts("HOST-A", 1), m)
-		m.observed = protocol.Observed{Receipt: []byte("{}")}
-		r.Changed("host-a")
-		r.Facts("local", facts("HOST-A", 2), m)
-		look, _ := r.next(time.Now())
-		r.servers["host-a"].due = time.Time{}
-		look(t.Context())
-		require.Equal(t, time.Now(), r.servers["host-a"].due)
-
-		m.observed = protocol.Observed{Receipt: []byte("[]")}
-		r.Facts("local", facts("HOST-A", 3), m)
-		r.Changed("host-a")
-		look, _ = r.next(time.Now())
-		r.servers["host-a"].due = time.Time{}
-		look(t.Context())
-		require.Equal(t, time.Now().Add(join), r.servers["host-a"].due, "these facts are from before")
+		// The sender is busy while the exchange ends and the facts after it come, in either order.
+		r := New(Options{Agent: "agent-1"})
+		for i, factsFirst := range []bool{true, false} {
+			before := ProgressOf(m)
+			r.Facts("local", facts("HOST-A", 1), m, before)
+			m.observed = protocol.Observed{Receipt: fmt.Append(nil, i)}
+			r.Changed("host-a")
+			r.Facts("local", facts("HOST-A", 1), m, before) // read while the exchange went on
+			look, _ := r.next(time.Now())
+			if factsFirst {
+				r.Facts("local", facts("HOST-A", 2), m, ProgressOf(m))
+				look(t.Context())
+			} else {
+				look(t.Context())
+				require.Equal(t, time.Now().Add(join), r.servers["host-a"].due, "not with those from before")
+				r.Facts("local", facts("HOST-A", 2), m, ProgressOf(m))
+			}
+			require.Equal(t, time.Now(), r.servers["host-a"].due)
+			r.servers["host-a"].due = time.Time{}
+			m.observed = protocol.Observed{InFlight: true}
+			r.Changed("host-a")
+			look, _ = r.next(time.Now())
+			look(t.Context())
+		}
 	})
 }
 
@@ -353,8 +363,8 @@ func TestAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := start(t)
 		require.ErrorIs(t, d.Answer(t.Context(), "n", []string{"host-a"}), ErrNotConnected)
-		d.Facts("local", facts("HOST-A", 1), &machine{})
-		d.Facts("local", facts("HOST-B", 1), &machine{})
+		d.tell(facts("HOST-A", 1), &machine{})
+		d.tell(facts("HOST-B", 1), &machine{})
 		d.connect()
 		d.take()
 		require.NoError(t, d.Answer(t.Context(), "nonce-1", []string{"host-a", "host-b", "nobody"}))
@@ -390,7 +400,7 @@ func TestHeartbeatNamesWhatWasSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := start(t)
 		m := &machine{}
-		d.Facts("local", facts("HOST-A", 1), m)
+		d.tell(facts("HOST-A", 1), m)
 		d.SetHeartbeat(10 * time.Second)
 		d.connect()
 		document, _ := d.take()[1].reported(t)
@@ -419,12 +429,12 @@ func TestSlowBrokerGetsTheNewestOnly(t *testing.T) {
 		d := start(t)
 		m := &machine{}
 		d.SetHeartbeat(24 * time.Hour)
-		d.Facts("local", facts("HOST-A", 0), m)
+		d.tell(facts("HOST-A", 0), m)
 		d.connect()
 		d.take()
 		d.set(func() { d.slow = 10 * time.Second })
 		for used := 1; used <= 60; used++ {
-			d.Facts("local", facts("HOST-A", used), m)
+			d.tell(facts("HOST-A", used), m)
 			time.Sleep(time.Second)
 		}
 		time.Sleep(time.Minute)
@@ -441,7 +451,7 @@ func TestNothingIsLostWhileTheBrokerRefuses(t *testing.T) {
 		m := &machine{}
 		d.set(func() { d.fail = errors.New("no answer") })
 		d.SetHeartbeat(24 * time.Hour)
-		d.Facts("local", facts("HOST-A", 1), m)
+		d.tell(facts("HOST-A", 1), m)
 		d.connect()
 		time.Sleep(10 * time.Minute)
 		require.Empty(t, d.take())
@@ -454,7 +464,7 @@ func TestNothingIsLostWhileTheBrokerRefuses(t *testing.T) {
 		require.Equal(t, []string{"presence", "host-a reported"}, d.kinds())
 
 		d.set(func() { d.fail = errors.New("no answer") })
-		d.Facts("local", facts("HOST-A", 2), m)
+		d.tell(facts("HOST-A", 2), m)
 		time.Sleep(5 * time.Second)
 		d.set(func() { d.fail = nil })
 		time.Sleep(maxPause)
@@ -469,12 +479,12 @@ func TestWhatNobodyCouldReadIsSaidOnceAndNotSent(t *testing.T) {
 		d := start(t)
 		bad := facts("HOST-A", 1)
 		bad.Role = "neither"
-		d.Facts("local", bad, &machine{})
-		d.Facts("local", facts("HOST-B", 1), &machine{})
+		d.tell(bad, &machine{})
+		d.tell(facts("HOST-B", 1), &machine{})
 		d.connect()
 		require.Equal(t, []string{"presence", "host-b reported"}, d.kinds())
 		for range 5 {
-			d.Facts("local", bad, &machine{})
+			d.tell(bad, &machine{})
 			time.Sleep(2 * time.Second)
 		}
 		require.NoError(t, d.Answer(t.Context(), "n", []string{"host-a"}), "an answer that cannot be given is not waited for")

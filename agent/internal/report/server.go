@@ -14,13 +14,13 @@ type entry struct {
 	name       string
 	system     string
 	facts      bms.Facts
+	read       Progress // of the activation, before the facts were read
 	activation Activation
 
 	due     time.Time // when to report; zero is never
 	force   bool      // even if nothing changed
 	changed bool      // the activation has news that were not looked at yet
-	after   bool      // the facts are newer than these news
-	known   progress  // what it told when it was looked at last
+	known   Progress  // what it told when it was looked at last
 	ending  bool      // an exchange has ended, and the facts after it are not here yet
 	asked   *answer   // whom this report answers, or nil
 
@@ -45,8 +45,8 @@ func (e *entry) dueBy(t time.Time) {
 }
 
 // look finds out what the activation's news mean for the time of the report. That an exchange has ended is what people
-// wait for: it goes as soon as the facts after it are here. Everything else joins. The activation is asked without r.mu,
-// since nobody knows what it locks.
+// wait for: it goes as soon as the facts after it are here, and not without them, but for a second. Everything else joins.
+// The activation is asked without r.mu, since nobody knows what it locks.
 func (r *Reporter) look(e *entry) {
 	r.mu.Lock()
 	activation := e.activation
@@ -55,31 +55,33 @@ func (r *Reporter) look(e *entry) {
 	if activation == nil {
 		return
 	}
-	news := progressOf(activation)
+	news := ProgressOf(activation)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
 	e.dueBy(now.Add(join))
-	if news.over && news != e.known {
-		e.ending = !e.after
-		if e.after {
-			e.due = now
+	if !news.inFlight && news != e.known {
+		e.ending, e.due = true, now.Add(join)
+		if e.read == news {
+			e.ending, e.due = false, now
 		}
 	}
 	e.known = news
 }
 
-// progress is what of an activation decides whether a report is urgent.
-type progress struct {
-	over    bool // nothing is in flight
-	receipt exchange.Digest
-	request exchange.Digest
-	step    protocol.Step
+// Progress tells two instants of an activation apart: between equal ones no exchange went on, so facts that were read in
+// between are those of now.
+type Progress struct {
+	inFlight bool
+	receipt  exchange.Digest
+	request  exchange.Digest
+	step     protocol.Step
 }
 
-func progressOf(a Activation) progress {
+// ProgressOf is how far the activation is.
+func ProgressOf(a Activation) Progress {
 	observed, e := a.Observe()
-	p := progress{over: !observed.InFlight, receipt: exchange.DigestOf(observed.Receipt)}
+	p := Progress{inFlight: observed.InFlight, receipt: exchange.DigestOf(observed.Receipt)}
 	if e != nil {
 		p.request, p.step = e.Digest, e.Step
 	}
