@@ -1,6 +1,7 @@
 package agenttest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,16 +44,18 @@ type Options struct {
 // Stepper is the activation of one server with its journal, one step at a time: nothing happens between two calls, no pause
 // is waited for, and the facts are read before each step. It is not for concurrent use.
 type Stepper struct {
-	t         testing.TB
-	o         Options
-	machine   *activation.Machine
-	retained  []byte // what the broker has for the agent
-	connected bool
-	refetch   bool
-	deadly    string // the crash point to die at
-	visited   []string
-	idle      bool  // of the last step
-	err       error // of the last step
+	t           testing.TB
+	o           Options
+	machine     *activation.Machine
+	retained    []byte // what the broker has for the agent
+	connected   bool
+	refetch     bool
+	deadly      string // the crash point to die at
+	deadlyVisit int    // of all visits to crash points, the one to die at; -1: none
+	visited     []string
+	seen        bms.Facts // as the server last answered
+	idle        bool      // of the last step
+	err         error     // of the last step
 }
 
 // NewStepper opens the journal in the folder.
@@ -66,7 +69,7 @@ func NewStepper(t testing.TB, o Options) *Stepper {
 	if o.Host == "" {
 		o.Host = "HOST-1"
 	}
-	s := &Stepper{t: t, o: o}
+	s := &Stepper{t: t, o: o, deadlyVisit: -1}
 	s.open()
 	return s
 }
@@ -92,8 +95,9 @@ func (s *Stepper) open() {
 type died struct{ point string }
 
 func (s *Stepper) point(name string) {
+	visit := len(s.visited)
 	s.visited = append(s.visited, name)
-	if s.deadly == name {
+	if s.deadly == name || s.deadlyVisit == visit {
 		panic(died{name})
 	}
 }
@@ -105,7 +109,7 @@ func (s *Stepper) mortal(do func() string) (did string) {
 		switch death := recover().(type) {
 		case nil:
 		case died:
-			s.deadly = ""
+			s.deadly, s.deadlyVisit = "", -1
 			s.open()
 			did = "crashed at " + death.point
 		default:
@@ -145,6 +149,9 @@ func (s *Stepper) Reconnect() error {
 	return s.accept()
 }
 
+// Counts are the documents that came since the machine was opened.
+func (s *Stepper) Counts() activation.Counts { return s.machine.Counts() }
+
 // Step does the one next thing and says what it was. If nothing is to be done it says why.
 func (s *Stepper) Step() string {
 	s.t.Helper()
@@ -162,16 +169,25 @@ func (s *Stepper) step() string {
 		require.True(s.t, err == nil || errors.Is(err, activation.ErrStale), "%v", err)
 		return "received the retained document again"
 	}
-	if f, answered := s.o.System.facts(s.o.Host); answered {
-		s.machine.FactsChanged(f)
-	} else {
-		s.machine.FactsChanged(bms.Facts{HostID: bms.HostID(s.o.Host), Unanswered: "silent"})
-	}
+	s.machine.FactsChanged(s.facts())
 	return s.mortal(func() string {
 		outcome, err := s.machine.Step(context.Background())
 		s.idle, s.err = outcome.Idle, err
 		return outcome.Did
 	})
+}
+
+// facts are the server's own, or as it last answered.
+func (s *Stepper) facts() bms.Facts {
+	f, answered := s.o.System.facts(s.o.Host)
+	if answered {
+		s.seen = f
+		return f
+	}
+	f = s.seen
+	f.HostID, f.Unanswered = bms.HostID(s.o.Host), "silent"
+	f.Role = cmp.Or(f.Role, protocol.RoleField)
+	return f
 }
 
 // Err is the error of the last step, if it tried something in vain.
@@ -204,14 +220,16 @@ func (s *Stepper) Crash() {
 // CrashAt lets the machine die when it next comes to the crash point; the call that ran into it says so.
 func (s *Stepper) CrashAt(point string) { s.deadly = point }
 
+// CrashAtVisit lets the machine die at the n-th visit to any crash point, counted from 0 as Visited does.
+func (s *Stepper) CrashAtVisit(n int) { s.deadlyVisit = n }
+
 // Visited are the crash points that the machine came to, in order.
 func (s *Stepper) Visited() []string { return slices.Clone(s.visited) }
 
 // Report is what the agent would report now.
 func (s *Stepper) Report() protocol.Report {
 	s.t.Helper()
-	f, _ := s.o.System.facts(s.o.Host)
-	r := reportOf(f)
+	r := reportOf(s.facts())
 	r.Observed, r.Exchange = s.machine.Observe()
 	body, err := json.Marshal(r)
 	require.NoError(s.t, err)
@@ -249,6 +267,15 @@ func (s *Stepper) RestoreImage(image JournalImage) {
 		require.NoError(s.t, os.WriteFile(filepath.Join(s.o.Dir, name), data, 0o600))
 	}
 	s.open()
+}
+
+// Damaged is the image with the first half of every file only.
+func (i JournalImage) Damaged() JournalImage {
+	damaged := JournalImage{files: make(map[string][]byte)}
+	for name, data := range i.files {
+		damaged.files[name] = data[:len(data)/2]
+	}
+	return damaged
 }
 
 // Files are the contents of the files, in no order.

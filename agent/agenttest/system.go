@@ -92,6 +92,18 @@ func (s *System) RefuseNext(host string, code exchange.Code) {
 	require.NoError(s.t, s.system.RefuseNext(bms.HostID(host), code))
 }
 
+// RefuseNextRequest makes the server refuse to write the next request.
+func (s *System) RefuseNextRequest(host string, code exchange.Code) {
+	s.t.Helper()
+	require.NoError(s.t, s.system.RefuseNextCall(bms.HostID(host), bmstest.CallRequest, code))
+}
+
+// RefuseExplanation makes the server refuse to say which rights the next response refuses.
+func (s *System) RefuseExplanation(host string, code exchange.Code) {
+	s.t.Helper()
+	require.NoError(s.t, s.system.RefuseNextCall(bms.HostID(host), bmstest.CallExplain, code))
+}
+
 // SetUnanswered makes the server silent, for the reason given; an empty reason heals it.
 func (s *System) SetUnanswered(host, why string) {
 	s.t.Helper()

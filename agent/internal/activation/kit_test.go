@@ -89,6 +89,17 @@ func (k *kit) document(d protocol.Desired, counts ...int) []byte {
 	return payload
 }
 
+// altered is the document with a change.
+func (k *kit) altered(payload []byte, change func(*protocol.Desired)) []byte {
+	k.t.Helper()
+	var d protocol.Desired
+	require.NoError(k.t, json.Unmarshal(payload, &d))
+	change(&d)
+	payload, err := json.Marshal(d)
+	require.NoError(k.t, err)
+	return payload
+}
+
 // agree fails unless server and activation server both hold the counts, nothing is pending, and the newest receipt proves it
 // under the newest order.
 func (k *kit) agree(counts ...int) {
