@@ -17,7 +17,8 @@ import (
 	"github.com/licet-project/licet/shared/signed"
 )
 
-// Client talks to a License Activation Server, or to any carrier: whoever answers the same endpoints under a base URL.
+// Client talks to a License Activation Server, or to any carrier: whoever answers the same endpoints under a base URL. It
+// follows no redirect: a message is not for whoever a proxy names.
 // A refusal is a *Refusal; every other error means that nobody knows whether the message arrived, so the same bytes may
 // go again.
 type Client struct {
@@ -36,12 +37,12 @@ func (e *ErrCarried) Error() string {
 
 // Post sends a request or a confirmation and returns the response or the receipt.
 func (c *Client) Post(ctx context.Context, message []byte) ([]byte, error) {
-	return c.bytes(ctx, http.MethodPost, "/v1/exchanges", MediaType, message)
+	return c.bytes(ctx, call{http.MethodPost, "/v1/exchanges", MediaType, MediaType}, message)
 }
 
 // Fetch returns the very bytes that answered the message with this digest.
 func (c *Client) Fetch(ctx context.Context, message Digest) ([]byte, error) {
-	return c.bytes(ctx, http.MethodGet, "/v1/exchanges/"+string(message), "", nil)
+	return c.bytes(ctx, call{http.MethodGet, "/v1/exchanges/" + string(message), "", MediaType}, nil)
 }
 
 // Release orders what happens to a host that cannot speak for itself.
@@ -57,7 +58,7 @@ func (c *Client) Release(ctx context.Context, host string, r Release) ([]byte, e
 	if err != nil {
 		return nil, fmt.Errorf("release of %s: %w", host, err)
 	}
-	return c.bytes(ctx, http.MethodPost, "/v1/hosts/"+url.PathEscape(host)+"/release", "application/json", body)
+	return c.bytes(ctx, call{http.MethodPost, "/v1/hosts/" + url.PathEscape(host) + "/release", jsonType, MediaType}, body)
 }
 
 // HostState is what the activation server thinks a host holds.
@@ -75,11 +76,12 @@ type HostRight struct {
 	Pending      int    `json:"pending"`
 }
 
-// HostState returns what the activation server thinks the host holds; a host that it never saw holds nothing.
+// HostState returns what the activation server thinks the host holds; a host that it never saw holds nothing. Only an
+// activation server that says so counts: another 404, as from a carrier that keeps no hosts, is an error.
 func (c *Client) HostState(ctx context.Context, host string) (HostState, error) {
 	var state HostState
 	err := c.json(ctx, "/v1/hosts/"+url.PathEscape(host), &state)
-	if refusal := (*Refusal)(nil); errors.As(err, &refusal) && refusal.Status == http.StatusNotFound {
+	if refusal := (*Refusal)(nil); errors.As(err, &refusal) && refusal.Code == HostUnknown {
 		return HostState{Host: host}, nil
 	}
 	return state, err
@@ -93,7 +95,7 @@ func (c *Client) Keys(ctx context.Context) (signed.KeySet, error) {
 }
 
 func (c *Client) json(ctx context.Context, path string, into any) error {
-	body, err := c.bytes(ctx, http.MethodGet, path, "", nil)
+	body, err := c.bytes(ctx, call{http.MethodGet, path, "", jsonType}, nil)
 	if err != nil {
 		return err
 	}
@@ -106,19 +108,20 @@ func (c *Client) json(ctx context.Context, path string, into any) error {
 // maxAnswer bounds every answer: a set of keys or a host with very many rights fits.
 const maxAnswer = 4 << 20
 
-func (c *Client) bytes(ctx context.Context, method, path, contentType string, body []byte) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(c.Base, "/")+path, bytes.NewReader(body))
+const jsonType = "application/json"
+
+// call is one endpoint with the media types of what is sent and of what must come back.
+type call struct{ method, path, sends, wants string }
+
+func (c *Client) bytes(ctx context.Context, to call, body []byte) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, to.method, strings.TrimRight(c.Base, "/")+to.path, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("ask the activation server: %w", err)
 	}
-	if contentType != "" {
-		request.Header.Set("Content-Type", contentType)
+	if to.sends != "" {
+		request.Header.Set("Content-Type", to.sends)
 	}
-	client := c.HTTP
-	if client == nil {
-		client = defaultHTTP
-	}
-	response, err := client.Do(request)
+	response, err := c.client().Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("ask the activation server: %w", err)
 	}
@@ -134,16 +137,33 @@ func (c *Client) bytes(ctx context.Context, method, path, contentType string, bo
 	case response.StatusCode == http.StatusAccepted:
 		return nil, &ErrCarried{RetryAfter: retryAfter(response)}
 	case response.StatusCode/100 == 2:
+		if got := mediaType(response); got != to.wants {
+			return nil, fmt.Errorf("ask the activation server: status %s with %.64q instead of %s (a proxy in between?)", response.Status, got, to.wants)
+		}
 		return answer, nil
 	}
 	return nil, refusalOf(response, answer)
 }
 
+// client is a copy, so that the caller's own goes on following redirects.
+func (c *Client) client() *http.Client {
+	client := *defaultHTTP
+	if c.HTTP != nil {
+		client = *c.HTTP
+	}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &client
+}
+
+func mediaType(response *http.Response) string {
+	got, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	return got
+}
+
 // refusalOf reads a problem document. An answer without one is somebody else's (a proxy, a portal): not a refusal.
 func refusalOf(response *http.Response, body []byte) error {
-	mediaType, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
 	var problem Problem
-	if mediaType != ProblemType || json.Unmarshal(body, &problem) != nil {
+	if mediaType(response) != ProblemType || json.Unmarshal(body, &problem) != nil {
 		return fmt.Errorf("ask the activation server: status %s without a problem document (a proxy in between?)", response.Status)
 	}
 	return problem.Refusal(response.StatusCode, retryAfter(response))

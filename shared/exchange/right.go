@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // Digest is the SHA-256 of exact bytes, in lower-case hexadecimal.
@@ -53,7 +54,7 @@ func (o Order) Before(other Order) bool { return o.Compare(other) < 0 }
 func (o Order) String() string { return fmt.Sprintf("%d.%d", o.Epoch, o.Generation) }
 
 // ActivationID is a bearer right: who knows it can take its seats. It prints masked and refuses to be marshaled; what
-// must carry it says so by calling Reveal.
+// must carry it says so by calling Reveal. Never marshal a map with these as keys: encoding/json asks no string kind there.
 type ActivationID string
 
 // Reveal is the ID in clear.
@@ -64,8 +65,9 @@ func (id ActivationID) RightID() RightID { return RightID(DigestOf([]byte(id))) 
 
 // String shows the last four characters at most, and never more than a third.
 func (id ActivationID) String() string {
-	visible := min(4, len(id)/3)
-	return "****" + string(id[len(id)-visible:])
+	characters := []rune(string(id))
+	visible := min(4, len(characters)/3)
+	return "****" + string(characters[len(characters)-visible:])
 }
 
 // Format masks the ID under every verb, %x and %q among them.
@@ -100,6 +102,8 @@ func CheckActivationID(id ActivationID) error {
 		return errors.New("the activation ID is empty")
 	case n > MaxActivationID:
 		return fmt.Errorf("the activation ID has %d characters, at most %d are allowed", n, MaxActivationID)
+	case !utf8.ValidString(string(id)):
+		return errors.New("the activation ID is not UTF-8")
 	}
 	for position, r := range []rune(string(id)) {
 		if !printable(r) {
