@@ -64,17 +64,24 @@ func Encode[T Document](document T) ([]byte, error) {
 	if len(payload) > MaxPayload {
 		return nil, fmt.Errorf("encode %T: %w: %d bytes, at most %d", document, ErrTooLarge, len(payload), MaxPayload)
 	}
+	// json.Marshal rewrites raw JSON that it did not write itself, and the report's digest is over its exact bytes.
+	if reported, ok := any(document).(Reported); ok && !bytes.Contains(payload, reported.Report) {
+		return nil, fmt.Errorf("encode %T: %w: the report is not as json.Marshal writes it", document, ErrInvalid)
+	}
 	return payload, nil
 }
 
-// decodeOne reads exactly one JSON value. A value of the wrong type is invalid, everything else is not JSON.
+// decodeOne reads exactly one JSON value. What is JSON but does not fit a field is invalid.
 func decodeOne(data []byte, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	if err := decoder.Decode(into); err != nil {
 		if wrongType := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrongType) {
 			return fmt.Errorf("%w: %s is not a %s", ErrInvalid, wrongType.Field, wrongType.Type)
 		}
-		return fmt.Errorf("%w: %w", ErrNotJSON, err)
+		if errors.As(err, new(*json.SyntaxError)) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return fmt.Errorf("%w: %w", ErrNotJSON, err)
+		}
+		return invalid(err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%w: something follows the document", ErrNotJSON)

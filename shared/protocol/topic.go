@@ -115,16 +115,20 @@ func Identifier(text string) bool {
 
 // ServerName is what a server is called in topics: its host ID in lower case, every other character replaced by a hyphen.
 // If that changed anything but case, or is too long, it is cut and a hash of the original appended, so that two host IDs
-// never share a name.
+// never share a name unless they differ in the case of A to Z alone.
 func ServerName(hostID string) string {
-	lower := strings.ToLower(hostID)
+	changed := false
 	name := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
+		switch {
+		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-':
 			return r
+		case r >= 'A' && r <= 'Z': // not unicode.ToLower: it makes a plain k of the Kelvin sign
+			return r - 'A' + 'a'
 		}
+		changed = true
 		return '-'
-	}, lower)
-	if name == lower && Identifier(name) {
+	}, hostID)
+	if !changed && Identifier(name) {
 		return name
 	}
 	sum := sha256.Sum256([]byte(hostID))
