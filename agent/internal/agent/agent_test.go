@@ -239,7 +239,10 @@ type gated struct {
 func (g *gated) Servers(ctx context.Context) ([]bms.Facts, error) {
 	facts, err := g.System.Servers(ctx)
 	if gate := g.gate.Load(); gate != nil {
-		<-*gate
+		select {
+		case <-*gate:
+		case <-ctx.Done():
+		}
 	}
 	return facts, err
 }
