@@ -42,6 +42,18 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"thousands": func(n int) string { return unbroken(thousands(n)) },
 }).ParseFS(certificates, "certificates/*.html"))
 
+// render is the certificate in the layout and the encoding that goes with it.
+func (c certificate) render(layout string) ([]byte, error) {
+	var page bytes.Buffer
+	if err := templates.ExecuteTemplate(&page, layout+".html", c); err != nil {
+		return nil, err
+	}
+	if layout == layoutMail {
+		return windows1252(page.String()), nil
+	}
+	return page.Bytes(), nil
+}
+
 const noBreakSpace = "\u00a0"
 
 func unbroken(text string) string { return strings.ReplaceAll(text, " ", noBreakSpace) }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -65,14 +64,11 @@ func printEntitlement(o entitlementOptions) ([]byte, error) {
 	if err != nil {
 		return nil, refused(doing, err, "correct the files named with --orders and --catalog")
 	}
-	var page bytes.Buffer
-	if err := templates.ExecuteTemplate(&page, o.layout+".html", c); err != nil {
+	page, err := c.render(o.layout)
+	if err != nil {
 		return nil, failed(doing, err, "")
 	}
-	if o.layout == layoutMail {
-		return windows1252(page.String()), nil
-	}
-	return page.Bytes(), nil
+	return page, nil
 }
 
 // newCertificate is what the certificate of the order says.
