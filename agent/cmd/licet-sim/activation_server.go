@@ -83,6 +83,9 @@ func dataHint(err error) string {
 	if errors.Is(err, exchangetest.ErrInUse) {
 		return "end the other activation server, or name another folder with --data"
 	}
+	if errors.Is(err, exchangetest.ErrDamaged) {
+		return "bring the folder back from a backup, or name an empty one with --data"
+	}
 	return "name a folder that this user can write with --data"
 }
 

@@ -204,17 +204,18 @@ func encodeRecord(r record) ([]byte, error) {
 	return fmt.Appendf(make([]byte, 0, len(data)+crcSize+1), "%08x %s\n", crc32.Checksum(data, castagnoli), data), nil
 }
 
-var errDamaged = errors.New("it is damaged")
+// ErrDamaged means that the data folder holds what no kill leaves behind: the disk or somebody changed it.
+var ErrDamaged = errors.New("it is damaged")
 
 func decodeRecord(line []byte) (record, error) {
 	line = bytes.TrimSuffix(line, []byte("\n"))
 	var r record
 	if len(line) < crcSize {
-		return r, errDamaged
+		return r, ErrDamaged
 	}
 	sum, err := strconv.ParseUint(string(line[:crcSize-1]), 16, 32)
 	if err != nil || uint32(sum) != crc32.Checksum(line[crcSize:], castagnoli) || json.Unmarshal(line[crcSize:], &r) != nil {
-		return r, errDamaged
+		return r, ErrDamaged
 	}
 	return r, nil
 }
