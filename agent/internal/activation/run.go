@@ -18,9 +18,6 @@ func (m *Machine) Run(ctx context.Context) error {
 			return nil
 		}
 		told = m.log(outcome, err, told)
-		if err != nil {
-			outcome.Wait = max(outcome.Wait, firstPause)
-		}
 		if !outcome.Idle && outcome.Wait == 0 {
 			continue
 		}
