@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"testing"
 	"time"
 
@@ -26,9 +27,16 @@ const (
 
 var rights = []exchange.ActivationID{rightA, rightB}
 
+// tester is what a kit needs to fail: a *testing.T, a *testing.B or a *rapid.T.
+type tester interface {
+	require.TestingT
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
 // kit is one server with a real agent's activation, and a real activation server.
 type kit struct {
-	t       testing.TB
+	t       tester
 	las     *exchangetest.Server
 	system  *agenttest.System
 	stepper *agenttest.Stepper
@@ -37,6 +45,17 @@ type kit struct {
 	newest  []byte
 	said    map[exchange.Digest]protocol.Desired // every document
 	log     bytes.Buffer
+}
+
+// scratch is a folder of the test, in memory where there is such a file system: these tests sync some hundred thousand times.
+func scratch(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "licet-activation-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	return dir
 }
 
 type kitOptions struct{ returnAll bool }
@@ -57,9 +76,9 @@ func newKit(t testing.TB, o kitOptions) *kit {
 		said: make(map[exchange.Digest]protocol.Desired),
 	}
 	t.Cleanup(func() { require.NotContains(t, k.log.String(), "secret", "the log names an activation ID") })
-	k.system = agenttest.NewSystem(t, agenttest.SystemOptions{Keys: las.Keys(), ReturnAll: o.returnAll})
+	k.system = agenttest.NewSystem(t, agenttest.SystemOptions{Dir: scratch(t), Keys: las.Keys(), ReturnAll: o.returnAll})
 	k.stepper = agenttest.NewStepper(t, agenttest.Options{
-		System: k.system, Carrier: k.carrier, Keys: las.Keys, Agent: "agent-1", Logger: zerolog.New(&k.log),
+		Dir: scratch(t), System: k.system, Carrier: k.carrier, Keys: las.Keys, Agent: "agent-1", Logger: zerolog.New(&k.log),
 	})
 	return k
 }
