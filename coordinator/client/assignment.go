@@ -73,25 +73,26 @@ type AssignRequest struct {
 // AssignResult is what was assigned.
 type AssignResult struct {
 	Servers   int    `json:"servers"`
-	SeatsHeld int    `json:"seats_held" doc:"Held for these servers of this product, all told."`
+	SeatsHeld int    `json:"seats_held" doc:"Newly held; 0 if every server had them already."`
 	Changed   int    `json:"changed" doc:"How many of the servers held another count before."`
 	Left      int    `json:"left" doc:"Seats of the product that are left to these servers' owners."`
 	Product   string `json:"product"`
 }
 
-// UnassignRequest asks to want nothing of a product any more on every selected server.
+// UnassignRequest asks to lower what every selected server holds.
 type UnassignRequest struct {
 	Select  string `json:"select" maxLength:"4096" doc:"Which servers; empty selects all."`
-	Product string `json:"product" minLength:"1" maxLength:"255" doc:"Part number."`
+	Product string `json:"product" maxLength:"255" doc:"Part number; empty means every product."`
+	Count   int    `json:"count,omitempty" minimum:"0" maximum:"1000000000" doc:"What each server keeps of the product."`
 }
 
-// UnassignResult is what was unassigned. What was already ordered is a return: it is held until the activation server's
-// receipt, and goes out with the next activation of those servers.
+// UnassignResult is what was unassigned. What was already ordered is a return: it is ordered at once, and held until the
+// activation server's receipt.
 type UnassignResult struct {
-	Servers   int    `json:"servers"`
+	Servers   int    `json:"servers" doc:"That were selected."`
+	Changed   int    `json:"changed" doc:"That held some of it."`
 	Freed     int    `json:"freed" doc:"Seats that are free again at once."`
 	Returning int    `json:"returning" doc:"Seats that are held until they are returned and proved."`
-	Returns   int    `json:"returns" doc:"Servers that have something to return."`
 	Product   string `json:"product"`
 }
 
@@ -100,11 +101,12 @@ type ActivateRequest struct {
 	Select string `json:"select" maxLength:"4096" doc:"Which servers; empty selects all."`
 }
 
-// ActivateResult is what was ordered. What happens then is told by the events after Newest.
+// ActivateResult is what was ordered.
 type ActivateResult struct {
-	Servers     int   `json:"servers" doc:"Selected servers with something to order."`
-	Assignments int   `json:"assignments" doc:"Assignments whose ordered count changed, or that are tried again."`
-	Newest      int64 `json:"newest" doc:"ID of the newest change."`
+	Servers     int `json:"servers" doc:"With a new order."`
+	Assignments int `json:"assignments" doc:"That were ordered, or are tried again."`
+	Retried     int `json:"retried" doc:"Of these, those that had failed."`
+	Returns     int `json:"returns" doc:"Of these, those that are lowered."`
 }
 
 // Assign holds seats.

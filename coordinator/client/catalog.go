@@ -15,16 +15,17 @@ type Imported struct {
 
 // Product is what can be bought and assigned, as the catalog says.
 type Product struct {
-	PartNumber string    `json:"part_number"`
-	Name       string    `json:"name"`
-	Features   []Feature `json:"features,omitempty"`
-	Unit       *Unit     `json:"unit,omitempty"`
-	Types      []string  `json:"types,omitempty" doc:"Server types that may hold it."`
-	MinVersion string    `json:"min_version,omitempty" doc:"The lowest server version that may hold it."`
-	Placement  string    `json:"placement,omitempty" doc:"top or each: where it sits."`
-	Scope      string    `json:"scope,omitempty" doc:"server or system: whom it serves."`
-	Excludes   []string  `json:"excludes,omitempty"`
-	ManagedBy  string    `json:"managed_by,omitempty" doc:"Who administers it instead; then it is never assigned here."`
+	PartNumber  string    `json:"part_number"`
+	Name        string    `json:"name"`
+	Features    []Feature `json:"features,omitempty"`
+	Unit        *Unit     `json:"unit,omitempty"`
+	Types       []string  `json:"types,omitempty" doc:"Server types that may hold it."`
+	MinVersion  string    `json:"min_version,omitempty" doc:"The lowest server version that may hold it."`
+	Placement   string    `json:"placement,omitempty" doc:"top or each: where it sits."`
+	Scope       string    `json:"scope,omitempty" doc:"server or system: whom it serves."`
+	ExclusiveIn string    `json:"exclusive_in,omitempty" doc:"server or system: where none of those may be that it excludes."`
+	Excludes    []string  `json:"excludes,omitempty"`
+	ManagedBy   string    `json:"managed_by,omitempty" doc:"Who administers it instead; then it is never assigned here."`
 }
 
 // Feature is what a license of a product unlocks.
@@ -45,7 +46,7 @@ type Products struct {
 	Products []Product `json:"products"`
 }
 
-// ImportCatalog replaces the catalog by the YAML file's.
+// ImportCatalog takes over the products of the YAML file; those that it does not name stay.
 func (c *Client) ImportCatalog(ctx context.Context, file []byte) (Imported, error) {
 	var answer Imported
 	err := c.do(ctx, call{method: http.MethodPost, path: "/v1/catalog", mediaType: "application/yaml", body: file}, &answer)

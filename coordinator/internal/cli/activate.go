@@ -19,14 +19,14 @@ func (s *session) activate() *cobra.Command {
 		Use: "activate --select SELECTOR", Args: cobra.NoArgs,
 		Short: "order what is assigned, on every selected server",
 		Long: `activate orders what is assigned: the agents of the selected servers are told the new counts and exchange them with the
-activation server. What failed is tried again, and what was unassigned is returned. With --watch it waits until every
-assignment is activated or failed.`,
+activation server. What failed is tried again. With --watch it waits until every assignment of the selected servers is
+activated or failed, and every return is through.`,
 		RunE: func(command *cobra.Command, _ []string) error {
 			c, err := s.connect()
 			if err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(command.Context(), callTime)
+			ctx, cancel := context.WithTimeout(command.Context(), 2*callTime)
 			defer cancel()
 			answer, err := c.Activate(ctx, client.ActivateRequest{Select: selector})
 			if err != nil {

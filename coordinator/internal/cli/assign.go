@@ -1,9 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,40 +50,45 @@ absolute for each server, and may be changed by assigning again. If anything doe
 
 func (s *session) unassign() *cobra.Command {
 	var r client.UnassignRequest
+	all := false
 	command := &cobra.Command{
 		Use: "unassign --select SELECTOR --product PART-NUMBER", Args: cobra.NoArgs,
 		Short: "give back what is held; what was ordered already is a return",
-		Long: `unassign wants nothing of the product any more on every selected server. Seats for which nothing was ordered are free
-at once. What was ordered already is a return: it goes out with the next "licet activate" of those servers, and its
-seats stay held until the activation server's receipt is here.`,
+		Long: `unassign takes a product away from every selected server, or lowers it to a count. Seats for which nothing was ordered
+are free at once. What was ordered already is a return: the servers' agents are told at once, and the seats stay held
+until the activation server's receipt is here.`,
 		RunE: func(command *cobra.Command, _ []string) error {
+			if all == (r.Product != "") {
+				return errors.New("say what to take away: either --product or --all")
+			}
 			c, err := s.connect()
 			if err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(command.Context(), callTime)
+			ctx, cancel := context.WithTimeout(command.Context(), 2*callTime)
 			defer cancel()
 			answer, err := c.Unassign(ctx, r)
 			if err != nil {
-				return s.failed("unassign "+clean(r.Product), err)
+				return s.failed("unassign "+clean(cmp.Or(r.Product, "every product")), err)
 			}
-			return s.show(answer, func(bool) string { return unassignText(answer, r) })
+			return s.show(answer, func(bool) string { return unassignText(answer) })
 		},
 	}
 	selectFlag(command, &r.Select)
 	command.Flags().StringVar(&r.Product, "product", "", "part number of the product")
-	required(command, "select", "product")
+	command.Flags().IntVar(&r.Count, "count", 0, "how many licenses of it each server keeps")
+	command.Flags().BoolVar(&all, "all", false, "every product")
+	required(command, "select")
 	return command
 }
 
-func unassignText(answer client.UnassignResult, r client.UnassignRequest) string {
-	var out strings.Builder
-	if answer.Returns > 0 {
-		fmt.Fprintf(&out, "%s of %s: a return, which begins with: licet activate --select %q\n",
-			plural(answer.Returning, "seat"), plural(answer.Returns, "server"), r.Select)
+func unassignText(answer client.UnassignResult) string {
+	out := ""
+	if answer.Returning > 0 {
+		out = fmt.Sprintf("a return has begun: %s held until the activation server's receipt; licet status shows how far it is\n",
+			plural(answer.Returning, "seat"))
 	}
-	fmt.Fprintf(&out, "unassigned %s, %s freed, %d to be returned\n", plural(answer.Servers, "server"), plural(answer.Freed, "seat"), answer.Returning)
-	return out.String()
+	return out + fmt.Sprintf("unassigned %s, %s freed, %d returning\n", plural(answer.Changed, "server"), plural(answer.Freed, "seat"), answer.Returning)
 }
 
 func (s *session) assignment() *cobra.Command {

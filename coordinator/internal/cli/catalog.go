@@ -12,7 +12,7 @@ import (
 
 func (s *session) catalog() *cobra.Command {
 	return noun("catalog", "what can be bought and assigned", &cobra.Command{
-		Use: "import FILE", Short: "replace the catalog by a YAML file's", Args: cobra.ExactArgs(1),
+		Use: "import FILE", Short: "take over the products of a YAML file", Args: cobra.ExactArgs(1),
 		RunE: s.importFile("import the catalog", "products", (*client.Client).ImportCatalog),
 	}, s.productList("list"))
 }

@@ -57,7 +57,8 @@ func TestUsage(t *testing.T) {
 		"server show":                   "licet: read the command line: accepts 1 arg(s), received 0\nhint: licet server show --help\n",
 		"assign --product P":            "licet: read the command line: required flag(s) \"select\" not set\nhint: licet assign --help\n",
 		"assign --select role=top":      "licet: read the command line: required flag(s) \"product\" not set\nhint: licet assign --help\n",
-		"unassign --select role=top":    "licet: read the command line: required flag(s) \"product\" not set\nhint: licet unassign --help\n",
+		"unassign --select role=top":    "licet: read the command line: say what to take away: either --product or --all\nhint: licet unassign --help\n",
+		"unassign --product P":          "licet: read the command line: required flag(s) \"select\" not set\nhint: licet unassign --help\n",
 		"activate":                      "licet: read the command line: required flag(s) \"select\" not set\nhint: licet activate --help\n",
 		"status --frob":                 "licet: read the command line: unknown flag: --frob\nhint: licet status --help\n",
 		"status -o xml":                 "licet: read the command line: there is no output format \"xml\", only table, wide, json, yaml\nhint: licet status --help\n",
@@ -196,9 +197,9 @@ func TestAssignAndUnassignPrintTheirLine(t *testing.T) {
 	require.Equal(t, result{0, "assigned 5 servers, 5 seats held, 155 left\n", ""}, run(t, address, "assign", "--select", "", "--product", "P"))
 	address = answering(t, http.StatusOK, client.AssignResult{Servers: 1, SeatsHeld: 1})
 	require.Equal(t, "assigned 1 server, 1 seat held, 0 left\n", run(t, address, "assign", "--select", "", "--product", "P").out)
-	address = answering(t, http.StatusOK, client.UnassignResult{Servers: 3, Freed: 2, Returning: 1, Returns: 1})
-	require.Equal(t, "1 seat of 1 server: a return, which begins with: licet activate --select \"role=top\"\n"+
-		"unassigned 3 servers, 2 seats freed, 1 to be returned\n", run(t, address, "unassign", "--select", "role=top", "--product", "P").out)
+	address = answering(t, http.StatusOK, client.UnassignResult{Servers: 5, Changed: 3, Freed: 2, Returning: 1})
+	require.Equal(t, "a return has begun: 1 seat held until the activation server's receipt; licet status shows how far it is\n"+
+		"unassigned 3 servers, 2 seats freed, 1 returning\n", run(t, address, "unassign", "--select", "role=top", "--product", "P").out)
 }
 
 func TestCheckFailsOnAnyMismatch(t *testing.T) {
