@@ -257,7 +257,7 @@ func TestReceiptIsNeverReportedWithFactsFromBefore(t *testing.T) {
 		s.pass(5 * time.Second)
 		gate := make(chan struct{})
 		driver.gate.Store(&gate)
-		s.pass(2 * time.Minute) // a reading is under way
+		s.pass(65 * time.Second) // a reading is under way, and not given up yet
 		d := s.wish("HOST-1", 1, 1)
 		s.pass(500 * time.Millisecond)
 		require.Equal(t, 1, consumed(s))
