@@ -139,7 +139,7 @@ func (s *System) Store(host bms.HostID) (Store, error) {
 // identity. Faults and the clock's error are not copied.
 func (s *System) Clone(dir string) (*System, error) {
 	for _, v := range s.servers {
-		if err := v.copyTo(dir); err != nil {
+		if err := v.copyTo(dir, s.options.Disk); err != nil {
 			return nil, fmt.Errorf("clone server %s: %w", v.spec.HostID, err)
 		}
 	}
@@ -148,26 +148,36 @@ func (s *System) Clone(dir string) (*System, error) {
 	return New(o)
 }
 
-func (v *server) copyTo(dir string) error {
+func (v *server) copyTo(dir string, disk durable.FS) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	to, err := durable.OpenFolder(filepath.Join(dir, folderName(v.spec.HostID)), nil)
-	if err != nil {
-		return err
-	}
-	for _, name := range []string{keyFile, certificateFile, storeFile} {
-		data, err := v.folder.Read(name, maxStore)
-		if errors.Is(err, fs.ErrNotExist) { // nothing was ever stored
-			continue
-		}
-		if err == nil {
-			err = to.Write(name, data)
-		}
-		if err != nil {
+	path := filepath.Join(dir, folderName(v.spec.HostID))
+	for _, name := range []string{keyFile, certificateFile} {
+		if err := copyFile(filepath.Dir(v.folder.Path(name)), path, name, nil); err != nil {
 			return err
 		}
 	}
-	return nil
+	return copyFile(filepath.Dir(v.folder.Path(storeFile)), path, storeFile, disk)
+}
+
+// copyFile copies a file from one folder to another on the same disk; if there is none, nothing was ever stored.
+func copyFile(from, to, name string, disk durable.FS) error {
+	source, err := durable.OpenFolder(from, disk)
+	if err != nil {
+		return err
+	}
+	target, err := durable.OpenFolder(to, disk)
+	if err != nil {
+		return err
+	}
+	data, err := source.Read(name, maxStore)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return target.Write(name, data)
 }
 
 // change runs do with the server's lock held.

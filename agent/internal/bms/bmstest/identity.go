@@ -1,6 +1,7 @@
 package bmstest
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -47,8 +48,10 @@ func openIdentity(folder *durable.Folder, host bms.HostID) (identity, error) {
 		return identity{}, err
 	}
 	id := identity{key: key, certificate: certificate}
-	if err := folder.Write(trustFile, id.trust()); err != nil {
-		return identity{}, fmt.Errorf("write the certificate: %w", err)
+	if written, err := folder.Read(trustFile, maxPEM); err != nil || !bytes.Equal(written, id.trust()) {
+		if err := folder.Write(trustFile, id.trust()); err != nil {
+			return identity{}, fmt.Errorf("write the certificate: %w", err)
+		}
 	}
 	return id, nil
 }

@@ -44,15 +44,10 @@ func (v *server) applyResponse(now time.Time, keys signed.KeySet, document []byt
 // checkResponse returns the response if this server may apply it now: first who signed it, then whom it is for, then
 // whether it is still of use. Nothing is parsed that is not signed.
 func (v *server) checkResponse(now time.Time, keys signed.KeySet, document []byte) (exchange.Response, error) {
-	purpose := signed.Purpose{Kind: exchange.ResponseKind, Audience: string(v.spec.HostID)}
-	payload, err := keys.Verify(document, purpose, exchange.MaxMessage)
-	if err != nil {
-		return exchange.Response{}, refuse(codeOf(err), err.Error())
-	}
-	response, err := decodeResponse(payload)
+	response, err := v.readResponse(keys, document)
 	switch {
 	case err != nil:
-		return exchange.Response{}, refuse(exchange.Malformed, err.Error())
+		return exchange.Response{}, err
 	case response.Host != string(v.spec.HostID):
 		return exchange.Response{}, refuse(exchange.ResponseForAnother, "it names another host")
 	case now.Before(v.state.Clock.Add(-clockTolerance)):
@@ -66,6 +61,20 @@ func (v *server) checkResponse(now time.Time, keys signed.KeySet, document []byt
 	case now.After(response.NotAfter):
 		return exchange.Response{}, refuse(exchange.ResponseExpired,
 			"it was good until "+response.NotAfter.UTC().Format(time.RFC3339))
+	}
+	return response, nil
+}
+
+// readResponse returns what the activation server signed for this host, whether it is of use or not.
+func (v *server) readResponse(keys signed.KeySet, document []byte) (exchange.Response, error) {
+	purpose := signed.Purpose{Kind: exchange.ResponseKind, Audience: string(v.spec.HostID)}
+	payload, err := keys.Verify(document, purpose, exchange.MaxMessage)
+	if err != nil {
+		return exchange.Response{}, refuse(codeOf(err), err.Error())
+	}
+	response, err := decodeResponse(payload)
+	if err != nil {
+		return exchange.Response{}, refuse(exchange.Malformed, err.Error())
 	}
 	return response, nil
 }
@@ -125,14 +134,6 @@ func decodeResponse(payload []byte) (exchange.Response, error) {
 
 // refused are the rights that the response says no to; only one that is signed for this server is read.
 func (v *server) refused(keys signed.KeySet, document []byte) ([]exchange.RefusedRight, error) {
-	purpose := signed.Purpose{Kind: exchange.ResponseKind, Audience: string(v.spec.HostID)}
-	payload, err := keys.Verify(document, purpose, exchange.MaxMessage)
-	if err != nil {
-		return nil, refuse(codeOf(err), err.Error())
-	}
-	response, err := decodeResponse(payload)
-	if err != nil {
-		return nil, refuse(exchange.Malformed, err.Error())
-	}
-	return response.Refused, nil
+	response, err := v.readResponse(keys, document)
+	return response.Refused, err
 }

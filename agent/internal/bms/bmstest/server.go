@@ -32,22 +32,28 @@ type Server struct {
 // server is one server at work.
 type server struct {
 	spec     Server
-	folder   *durable.Folder
+	folder   *durable.Folder // of the store; keys and certificates are at the same path, always on the real disk
 	identity identity
 
 	mu         sync.Mutex // guards everything below, and the store's file
 	state      state      // what is on disk; slices in it are replaced, never changed
+	unsettled  bool       // a write failed: state is what can be read, and a power cut may undo it
 	shift      time.Duration
 	unanswered string
 	refusals   map[Call][]exchange.Code
 }
 
-func openServer(dir string, spec Server) (*server, error) {
-	folder, err := durable.OpenFolder(filepath.Join(dir, folderName(spec.HostID)), nil)
+func openServer(o Options, spec Server) (*server, error) {
+	path := filepath.Join(o.Dir, folderName(spec.HostID))
+	real, err := durable.OpenFolder(path, nil)
 	if err != nil {
 		return nil, err
 	}
-	identity, err := openIdentity(folder, spec.HostID)
+	identity, err := openIdentity(real, spec.HostID)
+	if err != nil {
+		return nil, err
+	}
+	folder, err := durable.OpenFolder(path, o.Disk)
 	if err != nil {
 		return nil, err
 	}
@@ -60,19 +66,29 @@ func openServer(dir string, spec Server) (*server, error) {
 
 func folderName(host bms.HostID) string { return protocol.ServerName(string(host)) }
 
-// save makes next what the server holds. If that fails, the truth is what the disk says.
+// save makes next what the server holds. If that fails, the truth is what the disk says, until settle has written it.
 func (v *server) save(now time.Time, next state) error {
 	if next.Clock.Before(now) {
 		next.Clock = now.UTC()
 	}
-	if err := writeState(v.folder, next); err != nil {
-		if found, errRead := readState(v.folder, v.spec.HostID); errRead == nil {
-			v.state = found
-		}
-		return err
+	err := writeState(v.folder, next)
+	if err == nil {
+		v.state, v.unsettled = next, false
+		return nil
 	}
-	v.state = next
-	return nil
+	v.unsettled = true
+	if found, errRead := readState(v.folder, v.spec.HostID); errRead == nil {
+		v.state = found
+	}
+	return err
+}
+
+// settle makes last what a failed write left, so that nobody is told what a power cut could undo.
+func (v *server) settle() error {
+	if !v.unsettled {
+		return nil
+	}
+	return v.save(time.Time{}, v.state)
 }
 
 // silence is why the server does not answer, or empty.

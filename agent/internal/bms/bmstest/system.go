@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/licet-project/licet/agent/internal/bms"
+	"github.com/licet-project/licet/agent/internal/durable"
 	"github.com/licet-project/licet/shared/exchange"
 	"github.com/licet-project/licet/shared/signed"
 )
@@ -23,6 +24,7 @@ type Options struct {
 	Now       func() time.Time // nil means time.Now
 	ReturnAll bool             // licenses of a server can only be returned all at once
 	Logger    zerolog.Logger   // of failures behind the API; the zero value logs nothing
+	Disk      durable.FS       // of the trusted stores, for tests that let it fail; nil means the real one
 }
 
 // System is a simulated system. It is safe for concurrent use; calls for one host happen one after the other.
@@ -54,7 +56,7 @@ func New(o Options) (*System, error) {
 	}
 	s := &System{options: o, byHost: make(map[bms.HostID]*server, len(ordered))}
 	for _, spec := range ordered {
-		v, err := openServer(o.Dir, spec)
+		v, err := openServer(o, spec)
 		if err != nil {
 			return nil, fmt.Errorf("simulate server %s: %w", spec.HostID, err)
 		}
@@ -152,6 +154,9 @@ func (s *System) call(ctx context.Context, host bms.HostID, kind Call, do func(*
 	}
 	if code, struck := v.strike(kind); struck {
 		return nil, refuse(code, "ordered by a test")
+	}
+	if err := v.settle(); err != nil {
+		return nil, err
 	}
 	return do(v, s.options.Now().Add(v.shift))
 }

@@ -18,7 +18,7 @@ import (
 // bench is a system of two servers, an issuer, and a clock that a test moves.
 type bench struct {
 	*System
-	t      *testing.T
+	t      testing.TB
 	issuer *issuer
 	now    time.Time
 }
@@ -27,7 +27,7 @@ const top, field = bms.HostID("TOP-1"), bms.HostID("FIELD-1")
 
 var order = exchange.Order{Epoch: 1_790_000_000, Generation: 3}
 
-func newBench(t *testing.T, edits ...func(*Options)) *bench {
+func newBench(t testing.TB, edits ...func(*Options)) *bench {
 	t.Helper()
 	b := &bench{t: t, now: noon}
 	var err error
@@ -90,8 +90,7 @@ func (b *bench) onDisk() state {
 	return held
 }
 
-func requireCode(t *testing.T, code exchange.Code, err error) {
-	t.Helper()
+func requireCode(t require.TestingT, code exchange.Code, err error) {
 	var refusal *exchange.Refusal
 	require.ErrorAs(t, err, &refusal)
 	require.Equal(t, code, refusal.Code, "%v", err)
