@@ -55,6 +55,7 @@ const (
 	connectTimeout = 20 * time.Second // network connection and CONNACK together
 	answerTimeout  = 15 * time.Second // SUBACK, PUBACK
 	writeTimeout   = 10 * time.Second // of each single write
+	handOver       = time.Second      // to paho's writer; on a connection that is just being lost nobody takes it
 	quiesce        = 500 * time.Millisecond
 	maxWaiting     = 4_096   // messages between paho and Handle
 	maxPacket      = 1 << 20 // bytes of one packet from the broker
@@ -122,7 +123,7 @@ func (c *Conn) Run(ctx context.Context) error {
 }
 
 // Publish hands a message to the broker and waits, for a bounded time, until a QoS 1 message is acknowledged or a QoS 0
-// message written. A nil error does not mean that anybody accepted what it says.
+// message written. It may return up to a second after the end of ctx. A nil error does not mean that anybody accepted what it says.
 func (c *Conn) Publish(ctx context.Context, topic string, qos byte, retained bool, payload []byte) error {
 	c.mu.Lock()
 	s := c.live

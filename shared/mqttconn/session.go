@@ -69,7 +69,7 @@ func (c *Conn) clientOptions(ctx context.Context, s *session, end context.Cancel
 	o.SetKeepAlive(keepAlive)
 	o.SetPingTimeout(pingTimeout)
 	o.SetConnectTimeout(connectTimeout)
-	o.SetWriteTimeout(writeTimeout)
+	o.SetWriteTimeout(handOver) // deadlines of writing are the wire's
 	o.SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return c.open(ctx, s) })
 	if c.o.Will != nil {
 		topic, payload := c.o.Will()
