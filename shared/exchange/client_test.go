@@ -101,27 +101,33 @@ func TestClientReadsRefusals(t *testing.T) {
 	}{
 		"plain": {
 			reply{409, as(exchange.ProblemType), `{"code":"superseded","retry":"never","detail":"old"}`},
-			exchange.Refusal{Code: exchange.Superseded, Retry: exchange.RetryNever, Detail: "old", Status: 409}, exchange.RetryNever,
+			exchange.Refusal{Code: exchange.Superseded, Retry: exchange.RetryNever, Detail: "old", Status: 409},
+			exchange.RetryNever,
 		},
 		"later": {
 			reply{503, as(exchange.ProblemType+"; charset=utf-8", "Retry-After", "7"), `{"code":"busy"}`},
-			exchange.Refusal{Code: exchange.Busy, RetryAfter: 7 * time.Second, Status: 503}, exchange.RetryLater,
+			exchange.Refusal{Code: exchange.Busy, RetryAfter: 7 * time.Second, Status: 503},
+			exchange.RetryLater,
 		},
 		"a code from the future": {
 			reply{418, as(exchange.ProblemType), `{"code":"teapot","later":{"x":1}}`},
-			exchange.Refusal{Code: exchange.Unknown, Status: 418}, exchange.RetryAfterOperator,
+			exchange.Refusal{Code: exchange.Unknown, Status: 418},
+			exchange.RetryAfterOperator,
 		},
 		"a hostile detail": {
 			reply{400, as(exchange.ProblemType), `{"code":"malformed","detail":"a\u001b[2J\u202eb\n` + strings.Repeat("x", 400) + `"}`},
-			exchange.Refusal{Code: exchange.Malformed, Detail: "a[2Jb" + strings.Repeat("x", 295), Status: 400}, exchange.RetryNever,
+			exchange.Refusal{Code: exchange.Malformed, Detail: "a[2Jb" + strings.Repeat("x", 295), Status: 400},
+			exchange.RetryNever,
 		},
 		"a date to come back": {
 			reply{503, as(exchange.ProblemType, "Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT"), `{"code":"busy"}`},
-			exchange.Refusal{Code: exchange.Busy, Status: 503}, exchange.RetryLater,
+			exchange.Refusal{Code: exchange.Busy, Status: 503},
+			exchange.RetryLater,
 		},
 		"a year to wait": {
 			reply{503, as(exchange.ProblemType, "Retry-After", "31536000"), `{"code":"busy"}`},
-			exchange.Refusal{Code: exchange.Busy, Status: 503}, exchange.RetryLater,
+			exchange.Refusal{Code: exchange.Busy, Status: 503},
+			exchange.RetryLater,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -117,11 +117,13 @@ func TestEntitlementCommand(t *testing.T) {
 		"argument":   {args("--id", "x", "y"), exitUsage, []string{"licet-sim: "}},
 		"no orders": {
 			[]string{"entitlement", "--orders", "none.yaml", "--catalog", "testdata/catalog.yaml", "--id", "x"},
-			exitFailed, []string{"licet-sim: read what is sold: open none.yaml", "hint: "},
+			exitFailed,
+			[]string{"licet-sim: read what is sold: open none.yaml", "hint: "},
 		},
 		"bad orders": {
 			[]string{"entitlement", "--orders", bad, "--catalog", "testdata/catalog.yaml", "--id", "E-1"},
-			exitFailed, []string{"orders line 2: kind is not one of", "orders line 2: the entitlement has no lines", "hint: "},
+			exitFailed,
+			[]string{"orders line 2: kind is not one of", "orders line 2: the entitlement has no lines", "hint: "},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -111,9 +111,14 @@ func readResponse(t testing.TB, s *Service, host string, document []byte) exchan
 
 func requireCode(t testing.TB, code exchange.Code, err error) {
 	t.Helper()
+	require.Equal(t, code, asRefusal(t, err).Code)
+}
+
+func asRefusal(t testing.TB, err error) *exchange.Refusal {
+	t.Helper()
 	var refusal *exchange.Refusal
 	require.True(t, errors.As(err, &refusal), "%v", err)
-	require.Equal(t, code, refusal.Code)
+	return refusal
 }
 
 // requireHeld checks what the server thinks the host holds of the right.

@@ -174,7 +174,7 @@ func TestF8dReleaseBelowTheFenceIsRefused(t *testing.T) {
 	for _, take := range []bool{true, false} {
 		_, err := las.Client.Release(t.Context(), h.ID, exchange.Release{Key: "old", Order: order(4), Take: take})
 		requireCode(t, exchange.Superseded, err)
-		require.Equal(t, 409, err.(*exchange.Refusal).Status)
+		require.Equal(t, 409, asRefusal(t, err).Status)
 		after, _ := las.Host(h.ID)
 		require.Equal(t, before, after)
 	}
@@ -234,11 +234,11 @@ func TestF17TransientRefusalIsNotReplayed(t *testing.T) {
 			request := must(h.Request(order(1), counts{snmp: 1}))
 			_, err := post(las, request)
 			requireCode(t, code, err)
-			refusal := err.(*exchange.Refusal)
+			refusal := asRefusal(t, err)
 			require.Equal(t, exchange.RetryLater, refusal.When())
 			require.Equal(t, time.Second, refusal.RetryAfter)
 			_, err = las.Client.Fetch(t.Context(), exchange.DigestOf(request))
-			require.Equal(t, 404, err.(*exchange.Refusal).Status)
+			require.Equal(t, 404, asRefusal(t, err).Status)
 
 			_, err = post(las, request)
 			require.NoError(t, err, "the very same bytes")

@@ -6,14 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	stdlog "log"
 	"mime"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/licet-project/licet/shared/exchange"
 )
@@ -171,9 +168,4 @@ func jsonReply(value any) (reply, error) {
 		return reply{}, refuse(exchange.Unavailable, "")
 	}
 	return reply{http.StatusOK, "application/json", append(data, '\n')}, nil
-}
-
-// errorLog passes on what net/http has to say of broken connections.
-func errorLog(l zerolog.Logger) *stdlog.Logger {
-	return stdlog.New(l, "", 0)
 }

@@ -203,6 +203,6 @@ func TestNoSecretLeaks(t *testing.T) {
 	}
 	require.NotContains(t, text, "DEMO-ACT")
 	require.NotContains(t, text, "DEMO-ENT")
-	require.NoError(t, las.Server.release())
+	require.NoError(t, las.unlock())
 	las.start(las.options)
 }

@@ -26,7 +26,7 @@ func TestSampleOrders(t *testing.T) {
 	require.Equal(t, 437, seats)
 	require.Equal(t, Line{
 		ActivationID: advanced, PartNumber: "SAMPLE-TIER-ADV", Count: 40,
-		Start: time.Date(2026, 10, 21, 0, 0, 0, 0, time.UTC), Expires: ptr(time.Date(2027, 11, 20, 23, 59, 59, 0, time.UTC)),
+		Start: time.Date(2026, 10, 21, 0, 0, 0, 0, time.UTC), Expires: new(time.Date(2027, 11, 20, 23, 59, 59, 0, time.UTC)),
 	}, e.Lines[0])
 	require.Nil(t, e.Lines[1].Expires)
 	_, known = o.Entitlement("")

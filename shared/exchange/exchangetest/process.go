@@ -57,7 +57,7 @@ func (s *Server) exchange(m message) (answer, error) {
 	r, err := s.decide(m)
 	refusal := (*exchange.Refusal)(nil)
 	if errors.As(err, &refusal) {
-		r, err = record{Answer: ptr(answerOf(refusal))}, nil
+		r, err = record{Answer: new(answerOf(refusal))}, nil
 	}
 	if err != nil {
 		return answer{}, err
@@ -167,10 +167,10 @@ func (s *Server) respond(m message, a account, refused []exchange.RefusedRight) 
 }
 
 func resultOf(asked, refused int) exchange.Result {
-	switch {
-	case refused == 0:
+	switch refused {
+	case 0:
 		return exchange.ResultSuccess
-	case refused == asked:
+	case asked:
 		return exchange.ResultFailure
 	}
 	return exchange.ResultPartial
@@ -212,5 +212,3 @@ func (s *Server) sign(kind, audience string, document any) ([]byte, error) {
 	}
 	return signature, err
 }
-
-func ptr[T any](v T) *T { return &v }

@@ -37,7 +37,7 @@ func (k *killable) start(o Options) {
 func (k *killable) restart() {
 	k.t.Helper()
 	require.NoError(k.t, k.store.journal.file.Close())
-	require.NoError(k.t, k.Server.release())
+	require.NoError(k.t, k.unlock())
 	k.start(k.options)
 }
 
@@ -203,7 +203,7 @@ func TestFullDiskChangesNothing(t *testing.T) {
 	requireCode(t, exchange.Unavailable, err)
 	require.Error(t, las.Fault(Fault{Fault: FaultForgetRight, Host: h.ID, ActivationID: snmp}))
 	require.Equal(t, before, las.snapshot())
-	require.NoError(t, las.Server.release())
+	require.NoError(t, las.unlock())
 	las.start(las.options)
 	_, err = las.Process(message)
 	require.NoError(t, err)

@@ -14,7 +14,7 @@ import (
 // book is an order book with one line in each state.
 func book(now time.Time) Orders {
 	day := 24 * time.Hour
-	in := func(d time.Duration) *time.Time { return ptr(now.Add(d)) }
+	in := func(d time.Duration) *time.Time { return new(now.Add(d)) }
 	line := func(id string, count int, start time.Duration, expires *time.Time) Line {
 		return Line{ActivationID: exchange.ActivationID(id), PartNumber: "SAMPLE-SNMP", Count: count, Start: now.Add(start), Expires: expires}
 	}

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog" //nolint:depguard // net/http takes no other logger; zerolog is behind it
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/licet-project/licet/shared/exchange"
 )
@@ -68,7 +71,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ErrorLog:          errorLog(s.options.Logger),
+		ErrorLog:          slog.NewLogLogger(zerolog.NewSlogHandler(s.options.Logger), slog.LevelDebug),
 	}
 	stopped := make(chan error, 1)
 	ended, end := context.WithCancel(ctx)

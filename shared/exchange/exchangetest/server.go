@@ -35,7 +35,7 @@ type Server struct {
 	handler http.Handler
 	limiter *rate.Limiter
 	faults  faults
-	release func() error // of the lock on Dir
+	unlock  func() error // of Dir
 
 	mu     sync.Mutex // guards all below
 	store  *store
@@ -77,12 +77,12 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		options: o, lines: lines, release: func() error { return nil },
+		options: o, lines: lines, unlock: func() error { return nil },
 		limiter: rate.NewLimiter(rate.Limit(float64(o.OrdersPerMinute)/60), o.OrdersPerMinute),
 	}
 	s.handler = s.routes()
 	if err := s.open(o.Dir); err != nil {
-		return nil, errors.Join(err, s.release())
+		return nil, errors.Join(err, s.unlock())
 	}
 	return s, nil
 }
@@ -94,8 +94,8 @@ func (s *Server) open(dir string) (err error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("make the data folder: %w", err)
 		}
-		if s.release, err = lockFolder(dir); err != nil {
-			s.release = func() error { return nil }
+		if s.unlock, err = lockFolder(dir); err != nil {
+			s.unlock = func() error { return nil }
 			return err
 		}
 		journal = filepath.Join(dir, "journal")
@@ -133,7 +133,7 @@ func (s *Server) Close() error {
 		return nil
 	}
 	s.closed = true
-	return errors.Join(s.store.journal.close(), s.release())
+	return errors.Join(s.store.journal.close(), s.unlock())
 }
 
 // Keys are the public keys, those that no longer sign included.
