@@ -2,6 +2,7 @@ package bms_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -176,6 +177,28 @@ func TestASilentServerEndsWithTheTimeout(t *testing.T) {
 			require.ErrorContains(t, err, "deadline exceeded")
 		})
 	}
+}
+
+// givingUp answers the beginning of a message and ends it, well-formed, when the caller gives up: as a server does that
+// notices.
+type givingUp struct{}
+
+func (givingUp) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, end := io.Pipe()
+	go func() {
+		_, _ = io.WriteString(end, "half")
+		<-r.Context().Done()
+		_ = end.Close()
+	}()
+	header := http.Header{"Content-Type": {exchange.MediaType}, bms.RESTHostHeader: {"T"}}
+	return &http.Response{StatusCode: 200, Header: header, Body: body}, nil
+}
+
+func TestHalfAMessageIsNotTakenForWhole(t *testing.T) {
+	driver, err := bms.NewREST(bms.Options{Address: "https://10.20.0.10", Timeout: time.Millisecond, HTTP: &http.Client{Transport: givingUp{}}})
+	require.NoError(t, err)
+	_, err = driver.CreateReport(t.Context(), "T", exchange.Order{Epoch: 1})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
 func TestWhatIsSentIsBoundedToo(t *testing.T) {

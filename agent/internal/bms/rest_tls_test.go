@@ -21,6 +21,7 @@ import (
 
 	"github.com/licet-project/licet/agent/internal/bms"
 	"github.com/licet-project/licet/agent/internal/bms/bmstest"
+	"github.com/licet-project/licet/shared/exchange"
 )
 
 // issued is a certificate with its key; by itself if there is no issuer.
@@ -106,7 +107,7 @@ func TestWhichServersAreTrusted(t *testing.T) {
 		"from it, but for clients":                  {root.pem(), as, []*issued{issue(t, root, client)}, "incompatible key usage"},
 		"a stranger's":                              {own.pem(), as, []*issued{stranger}, "not the one that is trusted here"},
 		"a stranger's that shows the right one too": {own.pem(), as, []*issued{stranger, own}, "not the one that is trusted here"},
-		"the right one over an old TLS":             {own.pem(), func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 }, []*issued{own}, "protocol version"},
+		"the right one over an old TLS":             {own.pem(), func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, []*issued{own}, "protocol version"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := ask(t, c.trust, c.edit, c.chain...)
@@ -148,32 +149,9 @@ func TestOptionsThatMakeNoDriver(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestConnectionsAreKeptAndOutliveARestart(t *testing.T) {
-	sim, err := bmstest.New(bmstest.Options{Dir: t.TempDir(), Servers: []bmstest.Server{{HostID: "T"}}})
-	require.NoError(t, err)
-	driver := open(t, sim)
-	for range 3 {
-		_, err = driver.Servers(t.Context())
-		require.NoError(t, err)
-	}
-	require.NoError(t, sim.Close())
-	_, err = driver.Servers(t.Context())
-	requireNoRefusal(t, err)
-	require.Empty(t, sim.URL())
-	again, err := bms.NewREST(bms.Options{Address: "https://127.0.0.1:1", Trust: sim.Trust()})
-	require.NoError(t, err)
-	defer again.Close()
-	_, err = again.Servers(t.Context())
-	require.ErrorContains(t, err, "connection refused")
-}
-
-func TestAStaleConnectionIsNoError(t *testing.T) {
+func TestOneConnectionServesManyCalls(t *testing.T) {
 	var connections atomic.Int32
-	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set(bms.RESTHostHeader, "T")
-		says(200, "application/vnd.licet.exchange+json", "message")(w, r)
-	})
-	server := httptest.NewUnstartedServer(handler)
+	server := httptest.NewUnstartedServer(says(200, "application/json", `{"servers":[{"host_id":"T","role":"top"}]}`))
 	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
 			connections.Add(1)
@@ -185,13 +163,39 @@ func TestAStaleConnectionIsNoError(t *testing.T) {
 	driver, err := bms.NewREST(bms.Options{Address: strings.Replace(server.URL, "127.0.0.1", "localhost", 1), Trust: trust})
 	require.NoError(t, err)
 	defer driver.Close()
-	for range 3 {
-		_, err = driver.ApplyResponse(t.Context(), "T", []byte("x"))
+	for range 5 {
+		_, err = driver.Servers(t.Context())
 		require.NoError(t, err)
 	}
 	require.EqualValues(t, 1, connections.Load())
-	server.CloseClientConnections()
-	_, err = driver.ApplyResponse(t.Context(), "T", []byte("x"))
+}
+
+func TestAServerThatEndedIsNoRefusal(t *testing.T) {
+	sim, err := bmstest.New(bmstest.Options{Dir: t.TempDir(), Servers: []bmstest.Server{{HostID: "T"}}})
 	require.NoError(t, err)
-	require.EqualValues(t, 2, connections.Load())
+	driver := open(t, sim)
+	_, err = driver.Servers(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, sim.Close())
+	require.Empty(t, sim.URL())
+	_, err = driver.Servers(t.Context())
+	requireNoRefusal(t, err)
+	require.ErrorContains(t, err, "connection refused")
+}
+
+// A kept connection that dies under a call is not worth an error: every call may be made again.
+func TestAStaleConnectionIsNoError(t *testing.T) {
+	var asked atomic.Int32
+	driver := hostile(t, 0, func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) == 2 {
+			panic(http.ErrAbortHandler)
+		}
+		w.Header().Set(bms.RESTHostHeader, "T")
+		says(200, exchange.MediaType, "message")(w, r)
+	})
+	for range 2 {
+		_, err := driver.ApplyResponse(t.Context(), "T", []byte("x"))
+		require.NoError(t, err)
+	}
+	require.EqualValues(t, 3, asked.Load())
 }
