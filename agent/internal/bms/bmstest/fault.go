@@ -11,6 +11,7 @@ import (
 	"github.com/licet-project/licet/agent/internal/bms"
 	"github.com/licet-project/licet/agent/internal/durable"
 	"github.com/licet-project/licet/shared/exchange"
+	"github.com/licet-project/licet/shared/signed"
 )
 
 // RefuseNext makes the server refuse the next response with the code, even one that it would have applied again.
@@ -38,6 +39,13 @@ func (s *System) SetUnanswered(host bms.HostID, why string) error {
 // ShiftClock sets the server's clock off by d; 0 sets it right.
 func (s *System) ShiftClock(host bms.HostID, d time.Duration) error {
 	return s.change(host, func(v *server) error { v.shift = d; return nil })
+}
+
+// SetKeys gives every server of the system the keys of the activation server, as an operator does after it has new ones.
+func (s *System) SetKeys(keys signed.KeySet) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys = keys
 }
 
 // ErrNothingHeld means that there is no right to tamper with.
@@ -144,7 +152,7 @@ func (s *System) Clone(dir string) (*System, error) {
 		}
 	}
 	o := s.options
-	o.Dir = dir
+	o.Dir, o.Keys = dir, s.trusted()
 	return New(o)
 }
 

@@ -33,8 +33,9 @@ type System struct {
 	servers []*server // the top server first; never changes after New
 	byHost  map[bms.HostID]*server
 
-	mu       sync.Mutex // guards endpoint
-	endpoint *endpoint  // nil unless Start was called
+	mu       sync.Mutex    // guards all below
+	keys     signed.KeySet // of the activation server; replaced, never changed
+	endpoint *endpoint     // nil unless Start was called
 }
 
 var (
@@ -54,7 +55,7 @@ func New(o Options) (*System, error) {
 	if err != nil {
 		return nil, fmt.Errorf("simulate a system: %w", err)
 	}
-	s := &System{options: o, byHost: make(map[bms.HostID]*server, len(ordered))}
+	s := &System{options: o, keys: o.Keys, byHost: make(map[bms.HostID]*server, len(ordered))}
 	for _, spec := range ordered {
 		v, err := openServer(o, spec)
 		if err != nil {
@@ -76,6 +77,12 @@ func (s *System) Hosts() []bms.HostID {
 		hosts[i] = v.spec.HostID
 	}
 	return hosts
+}
+
+func (s *System) trusted() signed.KeySet {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keys
 }
 
 func (s *System) top() *server { return s.servers[0] }
@@ -121,7 +128,7 @@ func (s *System) CreateReport(ctx context.Context, host bms.HostID, order exchan
 // ApplyResponse implements bms.System.
 func (s *System) ApplyResponse(ctx context.Context, host bms.HostID, response []byte) ([]byte, error) {
 	return s.call(ctx, host, CallResponse, func(v *server, now time.Time) ([]byte, error) {
-		return v.applyResponse(now, s.options.Keys, response)
+		return v.applyResponse(now, s.trusted(), response)
 	})
 }
 
@@ -129,7 +136,7 @@ func (s *System) ApplyResponse(ctx context.Context, host bms.HostID, response []
 func (s *System) Refused(ctx context.Context, host bms.HostID, response []byte) ([]exchange.RefusedRight, error) {
 	var refused []exchange.RefusedRight
 	_, err := s.call(ctx, host, CallExplain, func(v *server, _ time.Time) (_ []byte, err error) {
-		refused, err = v.refused(s.options.Keys, response)
+		refused, err = v.refused(s.trusted(), response)
 		return nil, err
 	})
 	return refused, err
