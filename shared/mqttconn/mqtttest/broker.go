@@ -65,11 +65,23 @@ func (b *Broker) Open(ctx context.Context) (net.Conn, error) {
 		return nil, errAway
 	}
 	near, far := net.Pipe()
-	l := &link{conn: far, out: make(chan packets.ControlPacket, 8_192), closed: make(chan struct{})}
+	b.take(far)
+	return near, nil
+}
+
+// Take serves a network connection that somebody accepted, for clients in another process.
+func (b *Broker) Take(conn net.Conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.attempts++
+	b.take(conn)
+}
+
+func (b *Broker) take(conn net.Conn) {
+	l := &link{conn: conn, out: make(chan packets.ControlPacket, 8_192), closed: make(chan struct{})}
 	b.links = append(b.links, l)
 	b.wg.Go(func() { b.read(l) })
 	b.wg.Go(l.write)
-	return near, nil
 }
 
 // Behave changes what the broker does from now on.
