@@ -46,6 +46,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(usage)
 	root.AddCommand(runCommand(), versionCommand())
+	root.AddCommand(serviceCommands(systemd())...)
 	if err := root.ExecuteContext(ctx); err != nil {
 		return explain(stderr, err)
 	}
