@@ -13,7 +13,8 @@ import (
 
 // FuzzApplyResponse lets anything arrive as a response. Half of what the fuzzer makes is signed as the activation server
 // would sign it, so that what lies behind the signature is reached too. Either it is refused and nothing changed, or the
-// store is exactly what it says.
+// store is exactly what it says. Messages are random, so coverage is too: fuzz with -fuzzminimizetime=20x, or the fuzzer
+// spends its time on minimizing.
 func FuzzApplyResponse(f *testing.F) {
 	b := newBench(f, func(o *Options) { o.Disk = &durabletest.Disk{} })
 	b.apply(b.answer(b.request(right("A", 1))))
