@@ -101,7 +101,7 @@ func (m *Machine) take(desired *protocol.Desired, payload []byte) error {
 	m.fresh = true
 	m.keepSecret(desired)
 	if ordered {
-		m.pauses[pauseBegin], m.failures[pauseBegin] = time.Time{}, 0
+		m.pauses[pauseBegin], m.failures[pauseBegin], m.rounds = time.Time{}, 0, 0
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func (m *Machine) take(desired *protocol.Desired, payload []byte) error {
 // accept replaces the document. A new order is a new chance for everything that was refused under the old one.
 func (s *state) accept(desired *protocol.Desired, payload []byte, digest exchange.Digest) {
 	if !s.ordered(desired.Order) {
-		s.Refused, s.Stopped, s.Fenced, s.Rounds = nil, "", false, 0
+		s.Refused, s.Stopped, s.Fenced = nil, "", false
 	}
 	s.Desired, s.desired, s.digest = payload, desired, digest
 }
@@ -124,7 +124,7 @@ func (m *Machine) withdraw() error {
 		if s.desired == nil {
 			return false
 		}
-		s.Refused, s.Stopped, s.Fenced, s.Rounds = nil, "", false, 0
+		s.Refused, s.Stopped, s.Fenced = nil, "", false
 		s.Desired, s.desired, s.digest = nil, nil, ""
 		return true
 	})

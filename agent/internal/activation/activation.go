@@ -85,6 +85,7 @@ type Machine struct {
 	factsDue bool              // to be read before anything is decided
 	undone   []byte            // a desired document that could not be journalled
 	pauses   [pauses]time.Time // when they end; not in the journal: an agent that is started anew tries at once
+	rounds   int               // exchanges that ended since the order came or was last done
 	failures [pauses]int       // in a row, of what the journal does not count
 	counts   Counts
 	secrets  map[exchange.ActivationID]bool // ever named to this process; masked in what others say

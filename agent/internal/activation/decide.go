@@ -61,6 +61,7 @@ type decision struct {
 	move   move
 	why    string
 	rights []protocol.DesiredRight // of beginRequest: what to ask for
+	done   bool                    // of rest: the order is what it should be
 }
 
 func (d decision) same(other decision) bool {
@@ -88,7 +89,7 @@ func decide(s situation) decision {
 		if s.unproved() {
 			return decision{move: beginReport, why: "a held server reports under the hold"}
 		}
-		return decision{why: "the server is on hold"}
+		return decision{why: "the server is on hold", done: true}
 	case s.needReport:
 		return decision{move: beginReport, why: "server and activation server may be out of step"}
 	case s.fenced:
@@ -118,7 +119,7 @@ func (s situation) compare() decision {
 	case s.unproved() || s.disproved():
 		return decision{move: beginReport, why: "the facts are right, a receipt must say so"}
 	}
-	return decision{why: "done"}
+	return decision{why: "done", done: true}
 }
 
 // denied reports whether asking for this right, this way, was refused under the accepted order.

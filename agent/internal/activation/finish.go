@@ -182,10 +182,9 @@ func (m *Machine) ended(did string, err error) (Outcome, error) {
 	}
 	m.mu.Lock()
 	m.facts, m.factsDue = nil, true
-	rounds := m.state.Rounds
 	m.mu.Unlock()
 	m.succeed(pauseFinish)
-	m.setPause(pauseBegin, backoff(rounds-freeRounds))
+	m.nextRound()
 	return Outcome{Did: did}, nil
 }
 
@@ -200,8 +199,7 @@ func (m *Machine) refused(f *flight, code exchange.Code, byServer bool, cause er
 	var wait time.Duration
 	if _, err := m.update(func(s *state) bool {
 		s.refuse(code, byServer)
-		wait = backoff(s.Rounds - freeRounds)
-		m.setPause(pauseBegin, wait)
+		wait = m.nextRound() // before anybody is told that something changed
 		return true
 	}); err != nil {
 		outcome, err := m.unrecorded(err)

@@ -32,7 +32,6 @@ type journal struct {
 	Fenced     bool               `json:"fenced,omitempty"`      // the accepted order was refused as superseded
 	Stopped    exchange.Code      `json:"stopped,omitempty"`     // why nothing more is asked under the accepted order
 	Refused    map[string]refused `json:"refused,omitempty"`     // under the accepted order, by reference
-	Rounds     int                `json:"rounds,omitempty"`      // exchanges since one did what it was begun for
 }
 
 // flight is the exchange in flight. What it has says how far it is: a request, a response too, a confirmation too.

@@ -34,7 +34,7 @@ func wholeJournal(t *testing.T) journal {
 		},
 		Last:       &ended{Operation: "report", Order: oldOrder, Digest: exchange.DigestOf(nil), Step: protocol.StepConfirmed, Asked: rights},
 		Receipt:    &proof{Document: []byte("p"), Says: *receiptOf(oldOrder, 1)},
-		NeedReport: true, Fenced: true, Stopped: exchange.HostUnknown, Rounds: 4,
+		NeedReport: true, Fenced: true, Stopped: exchange.HostUnknown,
 		Refused: map[string]refused{"ref-1": {Code: exchange.RightDenied, Lowering: true}},
 	}
 }

@@ -220,6 +220,7 @@ type breaking struct {
 	agenttest.Carrier
 	before func(message []byte) error // nil: nothing
 	after  func(answer []byte) ([]byte, error)
+	ended  func(message []byte, err error) // what the agent learned of it
 	posted [][]byte
 }
 
@@ -233,6 +234,9 @@ func (b *breaking) Post(ctx context.Context, message []byte) ([]byte, error) {
 		}
 	}
 	answer, err := b.Carrier.Post(ctx, message)
+	if b.ended != nil {
+		b.ended(message, err)
+	}
 	if err == nil && b.after != nil {
 		return b.after(answer)
 	}

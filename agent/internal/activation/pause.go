@@ -63,6 +63,17 @@ func (m *Machine) setPause(kind int, wait time.Duration) {
 	}
 }
 
+// nextRound is after an exchange ended: the next one waits, if those before did not get the order done. That happens when
+// somebody refuses again and again, and when a driver's facts do not follow what the server applied.
+func (m *Machine) nextRound() time.Duration {
+	m.mu.Lock()
+	m.rounds++
+	wait := backoff(m.rounds - freeRounds)
+	m.mu.Unlock()
+	m.setPause(pauseBegin, wait)
+	return wait
+}
+
 // fail counts a failure that the journal does not, and pauses.
 func (m *Machine) fail(kind int) time.Duration {
 	m.mu.Lock()

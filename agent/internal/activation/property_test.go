@@ -26,7 +26,7 @@ func TestWhateverHappensItConverges(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		c := &chaos{kit: newKit(t, kitOptions{returnAll: rapid.Bool().Draw(rt, "return all")}), rt: rt, points: names}
 		c.t = rt
-		c.carrier.before = c.onPost
+		c.carrier.before, c.carrier.ended = c.onPost, c.onEnd
 		c.deliverNew()
 		actions := map[string]func(*rapid.T){
 			"step": c.stepOnce, "steps": c.stepOnce, "more steps": c.stepOnce, "settle": func(*rapid.T) { c.stepMany() },
@@ -45,7 +45,8 @@ type chaos struct {
 	points  []string // where to crash
 	server  *agenttest.ServerImage
 	journal *agenttest.JournalImage
-	broken  bool // the line to the activation server
+	broken  bool            // the line to the activation server
+	silent  exchange.Digest // of a request that was posted and neither answered nor refused
 }
 
 // onPost looks at what leaves: it must be in the journal as it leaves.
@@ -57,10 +58,25 @@ func (c *chaos) onPost(message []byte) error {
 	if e.Step == protocol.StepMade && e.Digest != exchange.DigestOf(message) {
 		c.rt.Fatal("a request was posted that is not the one in flight")
 	}
+	if digest := exchange.DigestOf(message); e.Step == protocol.StepMade {
+		if c.silent != "" && c.silent != digest {
+			c.rt.Fatal("a second request was posted while the first was not answered")
+		}
+		c.silent = digest
+	}
 	if c.broken {
 		return errCut
 	}
 	return nil
+}
+
+func (c *chaos) onEnd(message []byte, err error) {
+	refusal := (*exchange.Refusal)(nil)
+	if err == nil || errors.As(err, &refusal) && !refusal.Code.Transient() {
+		if c.silent == exchange.DigestOf(message) {
+			c.silent = ""
+		}
+	}
 }
 
 func (c *chaos) stepOnce(*rapid.T) {
@@ -142,6 +158,7 @@ func (c *chaos) restore(rt *rapid.T) {
 		c.system.Restore(*c.server)
 	}
 	if what&2 != 0 {
+		c.silent = "" // what it was is not remembered
 		c.stepper.RestoreImage(*c.journal)
 	}
 }

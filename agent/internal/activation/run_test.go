@@ -28,6 +28,7 @@ type running struct {
 	changed int
 	news    chan struct{} // holds one: something has changed
 	there   bool          // the carrier is
+	stuck   bool          // the facts say that nothing is held, whatever happens
 	mu      sync.Mutex
 }
 
@@ -75,10 +76,10 @@ func run(t *testing.T) (r *running, stop func()) {
 	r = &running{kit: newKit(t, kitOptions{}), there: true, news: make(chan struct{}, 1)}
 	r.carrier = &timed{Direct: r.las.Direct()}
 	var err error
-	r.system, err = bmstest.New(bmstest.Options{Dir: t.TempDir(), Servers: []bmstest.Server{{HostID: host}}, Keys: r.las.Keys()})
+	r.system, err = bmstest.New(bmstest.Options{Dir: scratch(t), Servers: []bmstest.Server{{HostID: host}}, Keys: r.las.Keys()})
 	require.NoError(t, err)
 	r.machine, err = activation.Open(activation.Options{
-		Dir: t.TempDir(), System: r.system, Host: host, Agent: "agent-1", Keys: r.las.Keys,
+		Dir: scratch(t), System: r.system, Host: host, Agent: "agent-1", Keys: r.las.Keys,
 		Carriers: func() map[string]activation.Carrier {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -86,6 +87,18 @@ func run(t *testing.T) (r *running, stop func()) {
 				return nil
 			}
 			return map[string]activation.Carrier{protocol.CarrierDirect: r.carrier}
+		},
+		Refresh: func(ctx context.Context) (bms.Facts, error) {
+			all, err := r.system.Servers(ctx)
+			if err != nil {
+				return bms.Facts{}, err
+			}
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if r.stuck {
+				all[0].Rights = nil
+			}
+			return all[0], nil
 		},
 		Changed: func() {
 			r.mu.Lock()
@@ -265,6 +278,29 @@ func TestRunSlowsDownWhenResponsesAreRefused(t *testing.T) {
 		require.Equal(t, posts+3, r.carrier.posts())
 		time.Sleep(24 * time.Hour)
 		r.done(2)
+	})
+}
+
+// A driver whose facts do not follow must not make us ask without end.
+func TestRunSlowsDownWhenTheFactsDoNotFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, stop := run(t)
+		defer stop()
+		r.mu.Lock()
+		r.stuck = true
+		r.mu.Unlock()
+		r.facts()
+		r.accept(1)
+		time.Sleep(6 * time.Hour)
+		require.LessOrEqual(t, r.carrier.posts(), 2*(6*60/3+10))
+		r.mu.Lock()
+		r.stuck = false
+		r.mu.Unlock()
+		time.Sleep(5 * time.Minute)
+		r.done(1)
+		posts := r.carrier.posts()
+		time.Sleep(24 * time.Hour)
+		require.Equal(t, posts, r.carrier.posts())
 	})
 }
 

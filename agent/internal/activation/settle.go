@@ -38,7 +38,6 @@ func (s *state) refuse(code exchange.Code, byServer bool) {
 	current := s.ordered(f.Order)
 	s.end(protocol.StepRefused, code)
 	s.NeedReport = true
-	s.Rounds++
 	switch {
 	case byServer || !current:
 	case code == exchange.Superseded && f.Operation == exchange.OperationRequest:
@@ -53,7 +52,6 @@ func (s *state) settle(receipt *proof) {
 	f := s.Exchange
 	s.end(protocol.StepConfirmed, "")
 	s.NeedReport = false
-	s.Rounds++
 	if receipt == nil {
 		s.learn(f, nil)
 		return
@@ -79,7 +77,6 @@ func (s *state) learn(f *flight, receipt *exchange.Receipt) {
 	if refusals == nil {
 		refusals = make(map[string]refused)
 	}
-	fulfilled := true
 	for _, right := range f.Asked {
 		code := f.Codes[right.Ref]
 		lowering := right.Count == 0
@@ -95,14 +92,10 @@ func (s *state) learn(f *flight, receipt *exchange.Receipt) {
 			delete(refusals, right.Ref)
 			continue
 		}
-		fulfilled = false
 		refusals[right.Ref] = refused{Code: code.Known(), Lowering: lowering}
 	}
 	if receipt != nil {
 		s.forgive(refusals, *receipt)
-	}
-	if fulfilled && receipt != nil && f.Operation == exchange.OperationRequest {
-		s.Rounds = 0
 	}
 	s.Refused = refusals
 }

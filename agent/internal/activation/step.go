@@ -31,6 +31,7 @@ func (m *Machine) step(ctx context.Context, patient bool) (Outcome, error) {
 	s := m.situation()
 	next := decide(s)
 	if next.move == rest {
+		m.rested(next)
 		return Outcome{Did: next.why, Idle: true}, nil
 	}
 	if wait := m.paused(pauseOf(next.move)); patient && wait > 0 {
@@ -78,6 +79,16 @@ func (m *Machine) situationOf(s *state) situation {
 		now.step = s.Exchange.step()
 	}
 	return now
+}
+
+// rested forgets how long it took, once the order is done.
+func (m *Machine) rested(d decision) {
+	if !d.done {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rounds = 0
 }
 
 // flight is the exchange in flight.
