@@ -75,7 +75,7 @@ func (w *world) host(t *rapid.T) *Host {
 func (w *world) order(t *rapid.T, h *Host) exchange.Order {
 	state, _ := w.Host(h.ID)
 	o := state.Fence
-	o.Generation = max(0, o.Generation+int64(rapid.IntRange(-1, 2).Draw(t, "generation")))
+	o.Generation = max(0, o.Generation+int64(rapid.SampledFrom([]int{0, 1, 0, 1, 2, -1}).Draw(t, "generation")))
 	if rapid.IntRange(0, 9).Draw(t, "new epoch") == 0 {
 		o = exchange.Order{Epoch: o.Epoch + 1}
 	}
@@ -86,11 +86,15 @@ func (w *world) request(t *rapid.T) {
 	h := w.host(t)
 	c := counts{}
 	for _, id := range slices.Sorted(maps.Keys(worldSeats)) {
-		if n := rapid.IntRange(-1, worldSeats[id]+1).Draw(t, id); n >= 0 {
+		sold := worldSeats[id]
+		if n := rapid.SampledFrom([]int{sold, sold + 1, 1, 0, -1, sold / 2}).Draw(t, id); n >= 0 {
 			c[id] = n
 		}
 	}
 	w.keepOpen(h, w.send(t, must(h.Request(w.order(t, h), c))))
+	if rapid.IntRange(0, 3).Draw(t, "goes on") > 0 {
+		w.applyAt(t, h)
+	}
 }
 
 func (w *world) report(t *rapid.T) {
@@ -113,13 +117,18 @@ func (w *world) written(t *rapid.T) {
 }
 
 // apply applies the newest response, or an older one that the host then refuses, and maybe confirms.
-func (w *world) apply(t *rapid.T) {
-	h := w.host(t)
+func (w *world) apply(t *rapid.T) { w.applyAt(t, w.host(t)) }
+
+func (w *world) applyAt(t *rapid.T, h *Host) {
 	if len(w.open[h.ID]) == 0 {
 		return
 	}
 	state, _ := w.Host(h.ID)
-	confirmation, err := h.Apply(rapid.SampledFrom(w.open[h.ID]).Draw(t, "response"))
+	n := len(w.open[h.ID]) - 1
+	if rapid.IntRange(0, 3).Draw(t, "an old one") == 3 {
+		n = rapid.IntRange(0, n).Draw(t, "response")
+	}
+	confirmation, err := h.Apply(w.open[h.ID][n])
 	if err != nil {
 		return
 	}
@@ -140,7 +149,7 @@ func (w *world) resend(t *rapid.T) {
 	if len(w.sent) == 0 {
 		return
 	}
-	message := rapid.SampledFrom(w.sent).Draw(t, "message")
+	message := w.sent[rapid.IntRange(0, len(w.sent)-1).Draw(t, "message")]
 	answer := w.send(t, []byte(message))
 	if m, refusal := readMessage([]byte(message)); refusal == nil && m.Operation != exchange.OperationConfirm {
 		w.keepOpen(w.hosts[m.Host.ID], answer)
@@ -232,8 +241,8 @@ func TestNothingIsEverOverIssuedOrAnsweredTwice(t *testing.T) {
 		w := newWorld(t)
 		defer func() { require.NoError(rt, w.Close()) }()
 		rt.Repeat(map[string]func(*rapid.T){
-			"request": w.request, "report": w.report, "write": w.written, "apply": w.apply, "apply more": w.apply,
-			"resend": w.resend, "fence": w.fence, "image": w.image, "duplicate": w.duplicate,
+			"request": w.request, "request more": w.request, "report": w.report, "write": w.written, "apply": w.apply,
+			"apply more": w.apply, "resend": w.resend, "fence": w.fence, "image": w.image, "duplicate": w.duplicate,
 			"restart": func(*rapid.T) {
 				before := w.snapshot()
 				w.restart()

@@ -141,11 +141,13 @@ func (a account) step(order exchange.Order) account {
 // set is only for a copy.
 func (a *account) set(id string, h holding) {
 	if len(h.Removals) == 0 {
-		h.Removals = nil // as it will be when it is read again
+		h.Removals = nil // nothing is nil everywhere, as when it is read again
 	}
 	switch {
 	case h.taken() == 0:
-		delete(a.Held, id)
+		if delete(a.Held, id); len(a.Held) == 0 {
+			a.Held = nil
+		}
 	case a.Held == nil:
 		a.Held = map[string]holding{id: h}
 	default:

@@ -303,3 +303,21 @@ func TestMessagesThatAreNone(t *testing.T) {
 		})
 	}
 }
+
+// What is left pending is exactly what the host may still use: not less, which would be unsafe, and not more.
+func TestRaiseTakesTheNewestRemovalBack(t *testing.T) {
+	las := Start(t, Options{})
+	h := newHost(t, las, "DEMO-host-1")
+	activate(t, las, h, order(1), counts{snmp: 5})
+	second, _ := ask(t, las, h, order(2), counts{snmp: 3})
+	confirmation, err := h.Apply(second)
+	require.NoError(t, err)
+	third, _ := ask(t, las, h, order(3), counts{snmp: 1})
+	_, err = h.Apply(third)
+	require.NoError(t, err)
+	ask(t, las, h, order(4), counts{snmp: 2})
+	requireHeld(t, las, h.ID, snmp, 2, 3)
+	_, err = post(las, confirmation) // of the second: the host used three at most from then on
+	require.NoError(t, err)
+	requireHeld(t, las, h.ID, snmp, 2, 1)
+}
