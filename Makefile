@@ -20,7 +20,7 @@ help:
 build:
 	@mkdir -p bin
 	@scripts/progress "building licet-agent, licet-sim, licet-coordinator, licet (the first time: minutes)" \
-		go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./agent/cmd/... ./coordinator/cmd/...
+		go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./agent/cmd/... ./coordinator/cmd/... ./coordinator/internal/e2e/licet-demo
 
 test:
 	@go run scripts/testsum/main.go $(if $(RACE),-race) $(if $(RUN),-run '$(RUN)') $(addprefix ./,$(addsuffix /...,$(MODULES)))

@@ -3,6 +3,8 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -66,8 +68,26 @@ func fetchFile(ctx context.Context, url, path string) error {
 	return os.WriteFile(path, body, 0o600)
 }
 
-// call makes one bounded HTTP call with a JSON body; any answer but 2xx is an error.
+// trusting is a client that trusts the certificates in a PEM file alone.
+func trusting(path string) (*http.Client, error) {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate", path)
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}, nil
+}
+
+// call is callWith over plain HTTP.
 func call(ctx context.Context, method, url, body string) ([]byte, error) {
+	return callWith(ctx, http.DefaultClient, method, url, body)
+}
+
+// callWith makes one bounded HTTP call with a JSON body; any answer but 2xx is an error.
+func callWith(ctx context.Context, client *http.Client, method, url, body string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -75,7 +95,7 @@ func call(ctx context.Context, method, url, body string) ([]byte, error) {
 	if body != "" {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return nil, err
 	}

@@ -94,8 +94,10 @@ func (t *Thread) StartServers(ctx context.Context) error {
 		}
 	}
 	t.say("starting the coordinator")
-	args := []string{"serve", "--data", t.path("coordinator"), "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0",
-		"--activation-server", las.Ready.Listen, "--activation-keys", keys}
+	args := []string{
+		"serve", "--data", t.path("coordinator"), "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0",
+		"--activation-server", las.Ready.Listen, "--activation-keys", keys,
+	}
 	if t.options.Database != "" {
 		args = append(args, "--database", t.options.Database)
 	}
