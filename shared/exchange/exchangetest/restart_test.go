@@ -208,3 +208,27 @@ func TestFullDiskChangesNothing(t *testing.T) {
 	_, err = las.Process(message)
 	require.NoError(t, err)
 }
+
+func TestAnswersLeaveOnlyWhenAllIsOnDisk(t *testing.T) {
+	las := newKillable(t, Options{})
+	h := newHost(t, las.Service, "DEMO-host-1")
+	requireSynced := func() {
+		t.Helper()
+		require.Positive(t, las.store.journal.end)
+		require.Equal(t, las.store.journal.end, las.store.journal.synced)
+	}
+	response, err := las.Process(must(h.Request(order(1), counts{snmp: 1})))
+	require.NoError(t, err)
+	requireSynced()
+	_, err = las.Process(must(h.Apply(response)))
+	require.NoError(t, err)
+	requireSynced()
+	_, err = las.Process(must(h.Request(order(0), nil)))
+	requireCode(t, exchange.Superseded, err)
+	requireSynced()
+	require.NoError(t, las.Fault(Fault{Fault: FaultForgetRight, Host: h.ID, ActivationID: snmp}))
+	requireSynced()
+	_, err = las.Release(h.ID, exchange.Release{Key: "k", Order: order(2)})
+	require.NoError(t, err)
+	requireSynced()
+}
