@@ -13,7 +13,7 @@ type Presence string
 // Every presence.
 const (
 	Connected Presence = "connected"
-	Suspect   Presence = "suspect" // its connection broke or it missed heartbeats: too early to say
+	Suspect   Presence = "suspect" // its connection broke and did not come back, or it missed heartbeats: too early to say
 	Silent    Presence = "silent"
 	Stopped   Presence = "stopped" // a clean end
 	NeverSeen Presence = "never seen"
@@ -21,7 +21,7 @@ const (
 
 const (
 	grace       = 15 * time.Second  // a broken connection may come back
-	silentAfter = 180 * time.Second // whatever the heartbeat
+	silentAfter = 180 * time.Second // after a broken connection; and never earlier, however short the heartbeat
 )
 
 // Agent is a process with an identity, as last heard.
@@ -36,15 +36,18 @@ type Agent struct {
 
 // Presence judges an agent now, given how often it should say that it lives. The zero Agent was never seen.
 func (a Agent) Presence(now time.Time, heartbeat time.Duration) Presence {
-	quiet := now.Sub(a.Seen)
+	quiet, broken := now.Sub(a.Seen), time.Duration(0)
+	if a.State == protocol.Offline {
+		broken = now.Sub(a.StateAt)
+	}
 	switch {
 	case a.ID == "":
 		return NeverSeen
 	case a.State == protocol.Stopping:
 		return Stopped
-	case a.State == protocol.Offline && now.Sub(a.StateAt) > grace, quiet > max(3*heartbeat, silentAfter):
+	case broken > silentAfter, quiet > max(3*heartbeat, silentAfter):
 		return Silent
-	case a.State == protocol.Offline, quiet > 2*heartbeat+grace:
+	case broken > grace, quiet > 2*heartbeat+grace:
 		return Suspect
 	}
 	return Connected
