@@ -38,6 +38,9 @@ func Agents(tx *db.Tx) (map[string]Agent, error) {
 
 // Hear checks that what an agent says is newer than what it said before, and remembers that it was said.
 func Hear(tx *db.Tx, agent string, s protocol.Session) error {
+	if err := knownBoot(s); err != nil {
+		return fmt.Errorf("hear %s: %w", agent, err)
+	}
 	c, _, err := readConversation(tx, agent)
 	if err != nil {
 		return err
@@ -56,6 +59,9 @@ func Hear(tx *db.Tx, agent string, s protocol.Session) error {
 // HearPresence takes what an agent, or its will, says of itself. False means that a process which another one took over
 // from is online again: nothing was taken but the suspicion, and the agent's servers are frozen for changes.
 func HearPresence(tx *db.Tx, p protocol.Presence) (bool, error) {
+	if err := knownBoot(p.Session); err != nil {
+		return false, fmt.Errorf("hear %s: %w", p.Agent, err)
+	}
 	before, known, err := readConversation(tx, p.Agent)
 	if err != nil {
 		return false, err
@@ -82,7 +88,7 @@ func HearPresence(tx *db.Tx, p protocol.Presence) (bool, error) {
 		return false, fmt.Errorf("hear %s: %w", p.Agent, err)
 	}
 	now := db.Millis(tx.Now())
-	args := []any{p.Agent, c.current.Boot, c.current.Connection, c.current.Sequence, string(retired), string(p.State), now, p.Version}
+	args := []any{p.Agent, c.current.Boot, c.current.Connection, c.current.Sequence, string(retired), string(p.State), now, visible(p.Version)}
 	if known {
 		_, err = tx.Exec(`UPDATE agents SET boot = $2, connection = $3, sequence = $4, retired = $5, state = $6, state_at = $7, seen = $7,
 			version = CASE WHEN $8 = '' THEN version ELSE $8 END WHERE id = $1`, args...)

@@ -213,3 +213,104 @@ func TestAgents(t *testing.T) {
 		}))
 	})
 }
+
+// TestApplyPrefersTheAgentsOwn is an inventory with servers of one name: the agent that it names settles which is meant.
+func TestApplyPrefersTheAgentsOwn(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		_, err := importSites(t, d, threeSites)
+		require.NoError(t, err)
+		_, err = importServers(t, d, rows("Same,AS-P,top,,hq,,,agent-a,", "Same,AS-P,top,,pier,,,agent-b,", "Same,AS-P,top,,other,,,,"), false)
+		require.NoError(t, err)
+		report := func(agent, host string) Applied {
+			r, report := said(t, agent, host, func(r *protocol.Report) { r.Facts.Name = "Same" })
+			return apply(t, d, r, report)
+		}
+		for agent, site := range map[string]string{"agent-a": "hq", "agent-b": "pier"} {
+			applied := report(agent, "host of "+agent)
+			require.True(t, applied.Learned)
+			require.Equal(t, site, applied.Server.Site)
+		}
+		require.Equal(t, "other", report("agent-c", "H-3").Server.Site)
+		require.True(t, report("agent-a", "H-4").New, "nothing is left that it could be")
+	})
+}
+
+func TestApplyTakesTheServersOwnSpelling(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		_, err := importSites(t, d, threeSites)
+		require.NoError(t, err)
+		_, err = importServers(t, d, rows("A,AS-P,top,,hq,HOST.1,ETHERNET,,"), false)
+		require.NoError(t, err)
+		r, report := said(t, "agent-a", "host.1", nil)
+		server := apply(t, d, r, report).Server
+		require.Equal(t, "A", server.Name)
+		require.Equal(t, "host.1", server.HostID, "the activation server knows it by this")
+		require.Equal(t, r.Server, server.TopicName, "and the agent by this")
+
+		r, report = said(t, "agent-a", "HOST.1", func(r *protocol.Report) { r.Facts.HostIDType = "VM_UUID" })
+		before := dbtest.Dump(t, d)
+		err = d.Update(t.Context(), func(tx *db.Tx) error { _, err := Apply(tx, r, report); return err })
+		require.ErrorIs(t, err, ErrHostIDType)
+		require.ErrorIs(t, err, protocol.ErrInvalid)
+		require.Equal(t, before, dbtest.Dump(t, d))
+	})
+}
+
+// TestObservedServersFollowTheirReports is what the inventory says nothing about: it is as last reported.
+func TestObservedServersFollowTheirReports(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		for _, host := range []string{"H-1", "H-2"} {
+			r, report := said(t, "agent-a", host, nil)
+			apply(t, d, r, report)
+		}
+		below := func(name, parent string) Server {
+			r, report := said(t, "agent-a", "H-3", func(r *protocol.Report) {
+				r.Facts.Name, r.Facts.Role, r.Facts.Parent = name, protocol.RoleField, parent
+			})
+			server := apply(t, d, r, report).Server
+			return server
+		}
+		require.Equal(t, "Name of H-1", below("one", "h-1").ParentName)
+		require.Equal(t, "Name of H-2", below("two", "H-2").ParentName)
+		moved := below("two", "H-9")
+		require.Empty(t, moved.ParentName)
+		require.Equal(t, "two", moved.Name)
+		require.Equal(t, protocol.RoleField, moved.Role)
+	})
+}
+
+// TestHostileTextsAreHarmless gives every text that an agent can send what no screen and no database should meet.
+func TestHostileTextsAreHarmless(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		const hostile = "a\x00\x1b[31m\u202eb"
+		const harmless = "a[31mb"
+		presence := protocol.Presence{V: 1, Agent: "agent-a", Session: at("one", 1, 1), State: protocol.Online, Version: hostile}
+		commit(t, d, func(tx *db.Tx) error { _, err := HearPresence(tx, presence); return err })
+		presence.Session.Boot = hostile
+		require.ErrorIs(t, d.Update(t.Context(), func(tx *db.Tx) error { _, err := HearPresence(tx, presence); return err }), protocol.ErrInvalid)
+		require.ErrorIs(t, d.Update(t.Context(), func(tx *db.Tx) error { return Hear(tx, "agent-a", presence.Session) }), protocol.ErrInvalid)
+
+		r, report := said(t, "agent-a", "H-1", func(r *protocol.Report) {
+			f := &r.Facts
+			f.Name, f.Type, f.Version, f.System, f.Unanswered, f.Violations = hostile, hostile, hostile, hostile, hostile, []string{hostile}
+			r.Licenses[0].Feature, r.Licenses[0].Source = hostile, hostile
+		})
+		r.Asked = hostile
+		server := apply(t, d, r, report).Server
+		require.Equal(t, []string{harmless, harmless, harmless, harmless}, []string{server.Name, server.Type, server.Version, server.Asked})
+		require.NoError(t, d.View(t.Context(), func(tx *db.Tx) error {
+			details, _, err := GetDetails(tx, server.ID)
+			require.Equal(t, harmless, details.Facts.Unanswered)
+			require.Equal(t, []string{harmless}, details.Facts.Violations)
+			require.Equal(t, harmless, details.Licenses[0].Feature)
+			agents, err2 := Agents(tx)
+			require.NoError(t, err2)
+			require.Equal(t, harmless, agents["agent-a"].Version)
+			return err
+		}))
+		commit(t, d, func(tx *db.Tx) error { _, err := SeenAgain(tx, r, r.Digest()); return err })
+
+		r, report = said(t, "agent-a", hostile, nil)
+		require.ErrorIs(t, d.Update(t.Context(), func(tx *db.Tx) error { _, err := Apply(tx, r, report); return err }), protocol.ErrInvalid)
+	})
+}
