@@ -2,9 +2,11 @@ package activation_test
 
 import (
 	"errors"
+	"flag"
 	"slices"
 	"testing"
 
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"github.com/licet-project/licet/agent/agenttest"
@@ -22,6 +24,10 @@ import (
 // At the end, with the newest document here and nothing broken any more, server, activation server and receipt are as the
 // document says, or the right carries a code.
 func TestWhateverHappensItConverges(t *testing.T) {
+	if given := flag.Lookup("rapid.checks"); given.Value.String() == given.DefValue {
+		require.NoError(t, given.Value.Set(chaosChecks))
+		t.Cleanup(func() { require.NoError(t, given.Value.Set(given.DefValue)) })
+	}
 	names := points(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		c := &chaos{kit: newKit(t, kitOptions{returnAll: rapid.Bool().Draw(rt, "return all")}), rt: rt, points: names}
