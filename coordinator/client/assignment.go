@@ -59,7 +59,7 @@ func (a Assignment) Settled() bool {
 type Assignments struct {
 	At          time.Time    `json:"at"`
 	Newest      int64        `json:"newest" doc:"ID of the newest change that this answer shows: where to follow the events from."`
-	Assignments []Assignment `json:"assignments"`
+	Assignments []Assignment `json:"assignments" nullable:"false"`
 }
 
 // AssignRequest asks to hold count seats of a product for every selected server.

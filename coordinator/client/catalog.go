@@ -43,7 +43,7 @@ type Unit struct {
 // Products is the catalog.
 type Products struct {
 	At       time.Time `json:"at"`
-	Products []Product `json:"products"`
+	Products []Product `json:"products" nullable:"false"`
 }
 
 // ImportCatalog takes over the products of the YAML file; those that it does not name stay.

@@ -31,7 +31,7 @@ type Entitlement struct {
 	Kind          string            `json:"kind,omitempty" doc:"commercial, engineering, demo"`
 	Issued        *time.Time        `json:"issued,omitempty"`
 	ImportedAt    time.Time         `json:"imported_at"`
-	Lines         []EntitlementLine `json:"lines"`
+	Lines         []EntitlementLine `json:"lines" nullable:"false"`
 }
 
 // EntitlementLine is one activation ID: the pool that assignments draw from.
@@ -51,7 +51,7 @@ type EntitlementLine struct {
 // Entitlements is every entitlement there is.
 type Entitlements struct {
 	At           time.Time     `json:"at" doc:"The coordinator's clock."`
-	Entitlements []Entitlement `json:"entitlements"`
+	Entitlements []Entitlement `json:"entitlements" nullable:"false"`
 }
 
 // Certificate is what an entitlement certificate file says, read without a coordinator.
@@ -61,7 +61,7 @@ type Certificate struct {
 	OrderNumber   string            `json:"order_number,omitempty"`
 	Kind          string            `json:"kind,omitempty"`
 	Issued        *time.Time        `json:"issued,omitempty"`
-	Lines         []CertificateLine `json:"lines"`
+	Lines         []CertificateLine `json:"lines" nullable:"false"`
 	Seats         int               `json:"seats"`
 	Notes         []string          `json:"notes,omitempty"`
 }

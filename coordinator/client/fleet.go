@@ -21,7 +21,7 @@ type Site struct {
 // Sites is every site.
 type Sites struct {
 	At    time.Time `json:"at"`
-	Sites []Site    `json:"sites"`
+	Sites []Site    `json:"sites" nullable:"false"`
 }
 
 // Presence of the agent that looks after a server, as the coordinator judges it.
@@ -61,7 +61,7 @@ type Server struct {
 // Servers is a selection of servers.
 type Servers struct {
 	At      time.Time `json:"at"`
-	Servers []Server  `json:"servers"`
+	Servers []Server  `json:"servers" nullable:"false"`
 }
 
 // License is one feature as the server's License Information shows it.
@@ -80,8 +80,8 @@ type License struct {
 type ServerDetail struct {
 	At          time.Time    `json:"at"`
 	Server      Server       `json:"server"`
-	Licenses    []License    `json:"licenses" doc:"License Information, as last reported."`
-	Assignments []Assignment `json:"assignments"`
+	Licenses    []License    `json:"licenses" nullable:"false" doc:"License Information, as last reported."`
+	Assignments []Assignment `json:"assignments" nullable:"false"`
 }
 
 // InventoryResult is the answer to an import of servers.
@@ -91,10 +91,12 @@ type InventoryResult struct {
 	Changed   int             `json:"changed"`
 	Unchanged int             `json:"unchanged"`
 	Changes   []InventoryLine `json:"changes,omitempty"`
+	Notes     []string        `json:"notes,omitempty" doc:"What the writer of the file should know."`
 }
 
 // InventoryLine is what an import does, or would do, with one server.
 type InventoryLine struct {
+	Row    int    `json:"row" doc:"Line of the file."`
 	Server string `json:"server"`
 	Change string `json:"change"`
 }

@@ -48,7 +48,7 @@ type CheckResult struct {
 	Servers          int        `json:"servers"`
 	Assignments      int        `json:"assignments" doc:"With something wanted."`
 	ActivationServer bool       `json:"activation_server" doc:"The activation server was asked, too."`
-	Mismatches       []Mismatch `json:"mismatches"`
+	Mismatches       []Mismatch `json:"mismatches" nullable:"false"`
 }
 
 // Mismatch is one disagreement: who says what of one right on one server.
@@ -78,7 +78,7 @@ type AuditEntry struct {
 // Audit is a stretch of the record, oldest first.
 type Audit struct {
 	At      time.Time    `json:"at"`
-	Entries []AuditEntry `json:"entries"`
+	Entries []AuditEntry `json:"entries" nullable:"false"`
 	More    bool         `json:"more" doc:"There is more after the last entry."`
 }
 

@@ -46,12 +46,13 @@ func (s *session) serverImport() *cobra.Command {
 func inventoryText(answer client.InventoryResult, wide bool) string {
 	var out strings.Builder
 	if len(answer.Changes) > 0 && (answer.Checked || wide) {
-		g := &grid{columns: []column{{title: "SERVER"}, {title: "CHANGE"}}}
+		g := &grid{columns: []column{{title: "LINE", right: true}, {title: "SERVER"}, {title: "CHANGE"}}}
 		for _, line := range answer.Changes {
-			g.add(text(line.Server), text(line.Change))
+			g.add(number(line.Row), text(line.Server), text(line.Change))
 		}
 		out.WriteString(g.render(wide))
 	}
+	notes(&out, answer.Notes)
 	verb := "imported"
 	if answer.Checked {
 		verb = "checked, nothing changed:"
