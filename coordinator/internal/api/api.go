@@ -27,11 +27,12 @@ type HostStater interface {
 type Options struct {
 	DB *db.DB // required
 
-	// Ask wants a fresh report from each agent, published before it returns. Nil: nobody is asked, and a check judges by
-	// what was reported before.
-	Ask func(ctx context.Context, agents []string) error
+	// Ask wants fresh reports of an agent, and returns the nonce that they will carry. Nil: nobody is asked, and a check
+	// judges by what was reported before.
+	Ask func(ctx context.Context, agent string) (nonce string, err error)
 
 	ActivationServer HostStater     // nil: a check compares without it
+	Heartbeat        time.Duration  // how often an agent says that it lives; 0: 60 s
 	Metrics          http.Handler   // served by Observe at /metrics; nil: not served
 	Logger           zerolog.Logger // zero: no log
 	Version          string         // of the coordinator
@@ -52,6 +53,9 @@ type API struct {
 func New(o Options) (*API, error) {
 	if o.DB == nil {
 		return nil, errors.New("the API needs a database")
+	}
+	if o.Heartbeat <= 0 {
+		o.Heartbeat = time.Minute
 	}
 	if o.MaxStreams <= 0 {
 		o.MaxStreams = 1_000

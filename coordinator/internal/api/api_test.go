@@ -28,6 +28,8 @@ type house struct {
 	db  *db.DB
 	api *api.API
 	log *bytes.Buffer // owned by the handlers until the server has ended
+
+	transport *http.Transport // in a bubble of time
 }
 
 // open serves the API over a database.

@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -128,13 +127,10 @@ func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
 
 // A stream in which nothing happens says that it is still there: a client gives up after three silent pauses.
 func TestSilentStreamsStayAlive(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h, listener := inBubble(t, file(t))
-		transport := &http.Transport{DialContext: listener.dial}
-		defer transport.CloseIdleConnections()
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://licet/v1/events", nil)
+	inBubbleOfTime(t, func(t *testing.T, h *house, c *client.Client) {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.Base()+"/v1/events", nil)
 		require.NoError(t, err)
-		response, err := transport.RoundTrip(request)
+		response, err := h.transport.RoundTrip(request)
 		require.NoError(t, err)
 		lines := bufio.NewScanner(response.Body)
 		begun := time.Now()
@@ -150,24 +146,23 @@ func TestSilentStreamsStayAlive(t *testing.T) {
 	})
 }
 
-// inBubble serves the API over pipes, so that its time is the bubble's.
-func inBubble(t *testing.T, d *db.DB, change ...func(*api.Options)) (*house, pipes) {
-	t.Helper()
-	h := &house{db: d, log: &bytes.Buffer{}}
-	o := api.Options{DB: d, Version: "test"}
-	for _, c := range change {
-		c(&o)
-	}
-	var err error
-	h.api, err = api.New(o)
-	require.NoError(t, err)
-	server, listener := h.api.Server(), make(pipes)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	t.Cleanup(func() {
+// inBubbleOfTime serves the API over pipes, so that its time is the bubble's.
+func inBubbleOfTime(t *testing.T, test func(t *testing.T, h *house, c *client.Client)) {
+	synctest.Test(t, func(t *testing.T) {
+		h, listener := &house{db: file(t)}, make(pipes)
+		h.transport = &http.Transport{DialContext: listener.dial}
+		var err error
+		h.api, err = api.New(api.Options{DB: h.db, Version: "test"})
+		require.NoError(t, err)
+		server := h.api.Server()
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(listener) }()
+		c, err := client.New("http://licet", h.transport)
+		require.NoError(t, err)
+		test(t, h, c)
+		h.transport.CloseIdleConnections()
 		close(listener)
 		require.NoError(t, server.Close())
 		require.ErrorIs(t, <-served, http.ErrServerClosed)
 	})
-	return h, listener
 }

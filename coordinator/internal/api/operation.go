@@ -54,7 +54,6 @@ func handle[I, T any](a *API, op operation, do func(ctx context.Context, in *I) 
 		MaxBodyBytes: op.maxBody, BodyReadTimeout: readTime, Responses: a.problemResponses(),
 		Metadata: map[string]any{"time": callTime + op.wait + writeTime},
 	}, func(ctx context.Context, in *I) (*answer[T], error) {
-		bodyRead(ctx)
 		ctx, cancel := context.WithTimeout(ctx, callTime+op.wait)
 		defer cancel()
 		body, err := do(ctx, in)
@@ -65,24 +64,13 @@ func handle[I, T any](a *API, op operation, do func(ctx context.Context, in *I) 
 	})
 }
 
-// connection is the key of an operation's *http.ResponseController in its context.
-type connection struct{}
-
 // deadline is by when an answer must have left, so that a caller who does not read holds nothing for ever.
 func deadline(ctx huma.Context, next func(huma.Context)) {
 	_, w := humago.Unwrap(ctx)
-	controller := http.NewResponseController(w)
 	if most, ok := ctx.Operation().Metadata["time"].(time.Duration); ok {
-		_ = controller.SetWriteDeadline(time.Now().Add(most)) // what cannot have a deadline has none
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(most)) // what cannot have a deadline has none
 	}
-	next(huma.WithValue(ctx, connection{}, controller))
-}
-
-// bodyRead takes back the deadline of the body: left in place, it would look like a caller who hangs up while we wait.
-func bodyRead(ctx context.Context) {
-	if controller, ok := ctx.Value(connection{}).(*http.ResponseController); ok {
-		_ = controller.SetReadDeadline(time.Time{}) // what cannot have a deadline has none
-	}
+	next(ctx)
 }
 
 // problemResponses documents that every operation may answer with a problem.

@@ -29,6 +29,9 @@ func (a *API) problem(ctx context.Context, operation string, err error) *client.
 			Status: http.StatusInternalServerError, Code: client.CodeInternal,
 			Detail: "something went wrong inside the coordinator; nothing was changed", Hint: "read the coordinator's log",
 		}
+		if errors.Is(err, db.ErrOutcomeUnknown) {
+			p.Detail, p.Hint = "the database was lost while it was written; nobody knows whether it happened", "look before you ask again"
+		}
 	}
 	p.Title = http.StatusText(p.Status)
 	return p
@@ -45,8 +48,16 @@ func known(err error) *client.Problem {
 			Status: http.StatusServiceUnavailable, Code: client.CodeUnavailable,
 			Detail: "the coordinator is stopping", Hint: "try again in a moment",
 		}
+	case errors.Is(err, db.ErrBusy):
+		return &client.Problem{
+			Status: http.StatusServiceUnavailable, Code: client.CodeUnavailable,
+			Detail: "too many others change the same thing; nothing was changed", Hint: "try again in a moment",
+		}
 	}
-	return nil
+	if p = unreadable(err); p == nil {
+		p = refusal(err)
+	}
+	return p
 }
 
 // invalid is a request that cannot be understood.
