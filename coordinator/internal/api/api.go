@@ -64,8 +64,12 @@ func New(o Options) (*API, error) {
 	mux := http.NewServeMux()
 	a.rest = humago.New(mux, a.config())
 	a.rest.UseMiddleware(deadline, a.mediaType)
-	a.registerHealth()
-	a.registerEvents()
+	for _, register := range []func(){
+		a.registerEntitlements, a.registerCatalog, a.registerSites, a.registerServers, a.registerInventory, a.registerAssignments,
+		a.registerStatus, a.registerAudit, a.registerHealth, a.registerEvents,
+	} {
+		register()
+	}
 	if err := a.registerOpenAPI(mux); err != nil {
 		return nil, fmt.Errorf("describe the API: %w", err)
 	}
