@@ -46,6 +46,7 @@ type API struct {
 	handler  http.Handler
 	stopping chan struct{} // closed by Stop
 	streams  chan struct{} // one element for each open event stream
+	checking chan struct{} // one element while a check runs
 	stop     sync.Once
 }
 
@@ -60,13 +61,13 @@ func New(o Options) (*API, error) {
 	if o.MaxStreams <= 0 {
 		o.MaxStreams = 1_000
 	}
-	a := &API{o: o, stopping: make(chan struct{}), streams: make(chan struct{}, o.MaxStreams)}
+	a := &API{o: o, stopping: make(chan struct{}), streams: make(chan struct{}, o.MaxStreams), checking: make(chan struct{}, 1)}
 	mux := http.NewServeMux()
 	a.rest = humago.New(mux, a.config())
 	a.rest.UseMiddleware(deadline, a.mediaType)
 	for _, register := range []func(){
 		a.registerEntitlements, a.registerCatalog, a.registerSites, a.registerServers, a.registerInventory, a.registerAssignments,
-		a.registerStatus, a.registerAudit, a.registerHealth, a.registerEvents,
+		a.registerStatus, a.registerChecks, a.registerAudit, a.registerHealth, a.registerEvents,
 	} {
 		register()
 	}
