@@ -71,6 +71,9 @@ func New(o Options) (*API, error) {
 	} {
 		register()
 	}
+	if err := a.registerPage(mux); err != nil {
+		return nil, err
+	}
 	if err := a.registerOpenAPI(mux); err != nil {
 		return nil, fmt.Errorf("describe the API: %w", err)
 	}
