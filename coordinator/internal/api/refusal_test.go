@@ -143,6 +143,18 @@ func TestAssignWaitsForAdoption(t *testing.T) {
 	})
 }
 
+// Nobody who waits keeps the coordinator from stopping.
+func TestWaitingEndsWithTheServer(t *testing.T) {
+	inBubbleOfTime(t, func(t *testing.T, h *house, c *client.Client) {
+		require.NoError(t, apitest.Stock(t.Context(), c))
+		time.AfterFunc(5*time.Second, h.api.Stop)
+		begun := time.Now()
+		_, err := c.Assign(t.Context(), client.AssignRequest{Select: "site=hq", Product: "SAMPLE-SNMP", Count: 1, Wait: "2m"})
+		require.Equal(t, client.CodeUnavailable, refusal(t, err).Code)
+		require.Equal(t, 5*time.Second, time.Since(begun).Round(time.Second))
+	})
+}
+
 // Waiting longer than a body may take to arrive is no hanging up.
 func TestWaitingOutlivesTheBodysDeadline(t *testing.T) {
 	inBubbleOfTime(t, func(t *testing.T, _ *house, c *client.Client) {

@@ -8,7 +8,7 @@ import (
 )
 
 // changed waits until the feed has a row after the cursor that fits, and returns the cursor behind everything that it has
-// read. A feed that does not reach back counts as a row that fits: nobody knows what was in it.
+// read. A feed that does not reach back counts as a row that fits: nobody knows what was in it. It ends with Stop.
 func (a *API) changed(ctx context.Context, after int64, fits func(db.Change) bool) (int64, error) {
 	wake, forget := a.o.DB.Wake() // before the first look, so that nothing falls between
 	defer forget()
@@ -35,6 +35,8 @@ func (a *API) changed(ctx context.Context, after int64, fits func(db.Change) boo
 		case <-wake:
 		case <-ctx.Done():
 			return after, context.Cause(ctx)
+		case <-a.stopping:
+			return after, db.ErrClosed // what known says of it is right: the coordinator is stopping
 		}
 	}
 }
