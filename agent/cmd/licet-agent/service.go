@@ -70,8 +70,10 @@ func (m manager) command(name, short string, do func(manager, *cobra.Command, se
 // service is the service as the manager knows it, started with the arguments.
 func (m manager) service(doing string, arguments []string) (service.Service, error) {
 	if m.system == nil {
-		return nil, &failure{exitRefused, fmt.Errorf("%s the service: this machine is not run by systemd", doing),
-			"start `licet-agent run --config FILE` with this machine's own service manager"}
+		return nil, &failure{
+			exitRefused, fmt.Errorf("%s the service: this machine is not run by systemd", doing),
+			"start `licet-agent run --config FILE` with this machine's own service manager",
+		}
 	}
 	s, err := m.system.New(program{}, &service.Config{
 		Name: serviceName, DisplayName: "Licet agent", Description: "Licet agent: licenses of BMS servers",
@@ -106,8 +108,10 @@ func (m manager) install(cmd *cobra.Command) error {
 		return err
 	}
 	if state, err := s.Status(); !errors.Is(err, service.ErrNotInstalled) {
-		return &failure{exitRefused, fmt.Errorf("install the service: it is installed already (%s)", stateText(state, err)),
-			"licet-agent uninstall, then install again"}
+		return &failure{
+			exitRefused, fmt.Errorf("install the service: it is installed already (%s)", stateText(state, err)),
+			"licet-agent uninstall, then install again",
+		}
 	}
 	err = errors.Join(os.MkdirAll(c.Data, 0o700), m.writeDropin(c.Data))
 	if err == nil {

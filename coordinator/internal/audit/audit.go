@@ -137,7 +137,7 @@ func masked(v reflect.Value) any {
 		}
 		return plain
 	}
-	if err, ok := v.Interface().(error); ok {
+	if err, ok := reflect.TypeAssert[error](v); ok {
 		return err.Error()
 	}
 	return v.Interface()

@@ -103,7 +103,7 @@ func (d *DB) openPostgres(ctx context.Context, dsn string) error {
 	d.readers.SetMaxOpenConns(postgresReaders)
 	d.readers.SetMaxIdleConns(postgresReaders)
 	if err := d.writer.PingContext(ctx); err != nil {
-		reason, hint := postgresProblem(config, err)
+		hint, reason := postgresProblem(config, err)
 		return &OpenError{Database: place, Err: reason, hint: hint}
 	}
 	if err := migratePostgres(ctx, *config); err != nil {
@@ -136,19 +136,19 @@ func migratePostgres(ctx context.Context, config pgx.ConnConfig) error {
 }
 
 // postgresProblem is why the first connection failed, in plain words and without a secret.
-func postgresProblem(config *pgx.ConnConfig, err error) (reason error, hint string) {
+func postgresProblem(config *pgx.ConnConfig, err error) (hint string, reason error) {
 	switch code := postgresCode(err); {
 	case code == "28P01" || code == "28000":
-		return fmt.Errorf("it does not let the user %q in", config.User), "look at user, password (PGPASSWORD) and pg_hba.conf"
+		return "look at user, password (PGPASSWORD) and pg_hba.conf", fmt.Errorf("it does not let the user %q in", config.User)
 	case code == "3D000":
-		return fmt.Errorf("there is no database %q", config.Database), "create it: createdb " + config.Database
+		return "create it: createdb " + config.Database, fmt.Errorf("there is no database %q", config.Database)
 	case code == "57P03":
-		return errors.New("it is starting up or shutting down"), "try again in a moment"
+		return "try again in a moment", errors.New("it is starting up or shutting down")
 	case code != "":
-		return fmt.Errorf("it refuses the connection (SQLSTATE %s)", code), "look into its log"
+		return "look into its log", fmt.Errorf("it refuses the connection (SQLSTATE %s)", code)
 	}
 	if reason := (*net.OpError)(nil); errors.As(err, &reason) {
-		return fmt.Errorf("it cannot be reached: %w", reason), "look whether PostgreSQL runs and listens there"
+		return "look whether PostgreSQL runs and listens there", fmt.Errorf("it cannot be reached: %w", reason)
 	}
-	return errors.New("it cannot be reached"), "look at host, port and sslmode"
+	return "look at host, port and sslmode", errors.New("it cannot be reached")
 }

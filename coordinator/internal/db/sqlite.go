@@ -58,7 +58,7 @@ func (d *DB) openSQLite(ctx context.Context, path string) error {
 	if err != nil {
 		return problem(err, "")
 	}
-	if err, hint := prepareFile(absolute); err != nil {
+	if hint, err := prepareFile(absolute); err != nil {
 		return problem(err, hint)
 	}
 	dsn := func(more url.Values) string {
@@ -104,35 +104,35 @@ func sqliteProblem(err error, problem func(error, string) error) error {
 }
 
 // prepareFile makes the file, readable by its owner alone, or says in plain words why it cannot be a database.
-func prepareFile(path string) (error, string) { //nolint:revive // an error and what to do about it: one thing
+func prepareFile(path string) (hint string, err error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	switch {
 	case errors.Is(err, syscall.EISDIR):
-		return errors.New("it is a folder, not a file"), "name a file inside of it"
+		return "name a file inside of it", errors.New("it is a folder, not a file")
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("the folder %s does not exist", filepath.Dir(path)), "make it first, or name another one"
+		return "make it first, or name another one", fmt.Errorf("the folder %s does not exist", filepath.Dir(path))
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return errors.New("it cannot be written"), "let this user write " + filepath.Dir(path) + " and the file, or name another folder"
+		return "let this user write " + filepath.Dir(path) + " and the file, or name another folder", errors.New("it cannot be written")
 	case err != nil:
-		return err, ""
+		return "", err
 	}
 	header := make([]byte, len(sqliteMagic))
 	n, err := io.ReadFull(file, header)
 	if closeErr := file.Close(); closeErr != nil {
-		return closeErr, ""
+		return "", closeErr
 	}
 	if n == 0 && errors.Is(err, io.EOF) {
-		return nil, ""
+		return "", nil
 	}
 	if err != nil || string(header) != sqliteMagic {
-		return errors.New("it is not an SQLite database"), "name another file; this one was not touched"
+		return "name another file; this one was not touched", errors.New("it is not an SQLite database")
 	}
 	// SQLite makes its two files beside this one; without them it would say only that it cannot open it.
 	probe, err := os.CreateTemp(filepath.Dir(path), ".licet-*")
 	if err != nil {
-		return errors.New("its folder cannot be written"), "let this user write " + filepath.Dir(path)
+		return "let this user write " + filepath.Dir(path), errors.New("its folder cannot be written")
 	}
-	return errors.Join(probe.Close(), os.Remove(probe.Name())), ""
+	return "", errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
 const sqliteMagic = "SQLite format 3\x00"
