@@ -152,3 +152,20 @@ func requireSound(t *rapid.T, before, after []Server) {
 		}
 	}
 }
+
+// TestMergeGivesAServerToOneRow is what the properties found: a server that one row has by its host ID was recognized by
+// its name in another row as well.
+func TestMergeGivesAServerToOneRow(t *testing.T) {
+	reported := Server{ID: "srv-1", Name: "b", Type: "AS-P", Role: protocol.RoleTop, HostID: "h1", HostIDType: "ETHERNET", Agent: "p"}
+	m := merger{
+		servers: []Server{reported}, sites: map[string]Site{"x": {ID: "x", Owner: "o"}}, newID: func() string { return "srv-2" },
+		inventory: Inventory{Servers: []Listed{
+			{Row: 2, Name: "b", Type: "AS-P", Role: protocol.RoleTop, Site: "x"},
+			{Row: 3, Name: "a", Type: "AS-P", Role: protocol.RoleTop, Site: "x", HostID: "h1", HostIDType: "ETHERNET"},
+		}},
+	}
+	steps, _, err := m.merge()
+	require.NoError(t, err)
+	require.Nil(t, steps[0].before)
+	require.Equal(t, "srv-1", steps[1].before.ID)
+}

@@ -1,7 +1,9 @@
 package fleet
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -74,4 +76,59 @@ func TestSessionProperties(t *testing.T) {
 			require.LessOrEqual(t, len(c.retired), maxRetired)
 		}
 	})
+}
+
+// TestSessionExhaustive says every four things that two processes can say over two connections, and compares with the rule
+// as the protocol words it, over all that was taken so far.
+func TestSessionExhaustive(t *testing.T) {
+	type word struct {
+		session protocol.Session
+		online  bool
+	}
+	var words []word
+	for _, boot := range []string{"a", "b"} {
+		for connection := range int64(2) {
+			for sequence := range int64(2) {
+				words = append(words, word{at(boot, connection, sequence), true}, word{at(boot, connection, sequence), false})
+			}
+		}
+	}
+	said := 0
+	var say func(c conversation, taken []protocol.Session, clone bool, left int)
+	say = func(c conversation, taken []protocol.Session, clone bool, left int) {
+		if left == 0 {
+			return
+		}
+		for _, w := range words {
+			var last *protocol.Session // of the same process
+			for i := range taken {
+				if taken[i].Boot == w.session.Boot {
+					last = &taken[i]
+				}
+			}
+			var want error
+			suspect := clone
+			switch {
+			case last == nil && !w.online:
+				want = ErrUnknownBoot
+			case last != nil && taken[len(taken)-1].Boot != w.session.Boot:
+				want = ErrRetiredBoot
+				suspect = clone || w.online && w.session.Connection > last.Connection
+			case last != nil && !w.session.After(*last):
+				want = ErrStale
+			}
+			then, err := c.hear(w.session, w.online)
+			if want == nil && err != nil || !errors.Is(err, want) || then.clone != suspect {
+				t.Fatalf("after %v: %v: got %v, clone %v; want %v, %v", taken, w, err, then.clone, want, suspect)
+			}
+			said++
+			next := taken
+			if want == nil {
+				next = append(slices.Clone(taken), w.session)
+			}
+			say(then, next, suspect, left-1)
+		}
+	}
+	say(conversation{}, nil, false, 4)
+	require.Equal(t, 16+16*16+16*16*16+16*16*16*16, said)
 }
