@@ -70,6 +70,7 @@ func TestParseTakesWhatIsOnlySloppy(t *testing.T) {
 	for range 1_000 {
 		file.WriteString("<p>note<li>")
 	}
+	file.WriteString("<table><tr>" + strings.Repeat("<td><b>x", 300) + "</table>")
 	file.WriteString("<table><tr><td>Entitlement ID<td>X</table><table><tr><th>Activation ID<th>Qty")
 	for i := range 1_000 {
 		file.WriteString("<tr><td><b><font>" + strings.Repeat("A", i%200+1) + string(rune('a'+i/200)) + "<td><i><div>1")

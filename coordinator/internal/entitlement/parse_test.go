@@ -150,6 +150,13 @@ func TestContent(t *testing.T) {
 		require.Equal(t, before.Content, after.Content, old)
 		require.NotEqual(t, before.Digest, after.Digest, old)
 	}
+	lines := strings.SplitAfter(hq, "</td></tr>\n")
+	last := len(lines) - 2 // of the lines with products
+	lines[last-1], lines[last] = lines[last], lines[last-1]
+	swapped := parse(t, strings.Join(lines, ""))
+	require.NotEqual(t, before.Lines, swapped.Lines)
+	require.Equal(t, before.Content, swapped.Content, "the order of the lines")
+
 	for old, other := range map[string]string{
 		"DEMO-ENT-2026-000123":      "DEMO-ENT-2026-000124",
 		"DEMO-ACT-7f3a-0003":        "DEMO-ACT-7f3a-0033",
