@@ -33,6 +33,7 @@ type Options struct {
 
 	ActivationServer HostStater     // nil: a check compares without it
 	Heartbeat        time.Duration  // how often an agent says that it lives; 0: 60 s
+	Names            []string       // that it answers to on loopback, besides localhost and 127.0.0.1: those of a proxy
 	Metrics          http.Handler   // served by Observe at /metrics; nil: not served
 	Logger           zerolog.Logger // zero: no log
 	Version          string         // of the coordinator

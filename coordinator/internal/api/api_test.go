@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -159,5 +160,24 @@ func TestTheBorderRefuses(t *testing.T) {
 			require.Equal(t, "nosniff", response.Header.Get("X-Content-Type-Options"))
 			require.Equal(t, "no-store", response.Header.Get("Cache-Control"))
 		})
+	}
+}
+
+// A page elsewhere whose name is made to lead here is refused, though it would be of our own origin.
+func TestLoopbackAnswersToLoopbackNames(t *testing.T) {
+	h := open(t, file(t), func(o *api.Options) { o.Names = []string{"licet.example.com"} })
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(h.Base(), "http://"))
+	require.NoError(t, err)
+	for name, want := range map[string]int{
+		"localhost:" + port: 200, "127.0.0.1:" + port: 200, "127.0.0.1": 200, "[::1]:" + port: 200, "licet.example.com": 200,
+		"rebound.example.org:" + port: 403, "licet.example.com.evil.org": 403, "0.0.0.0:" + port: 403,
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.Base()+"/v1/health", nil)
+		require.NoError(t, err)
+		request.Host = name
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		_ = response.Body.Close()
+		require.Equal(t, want, response.StatusCode, name)
 	}
 }
