@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -61,67 +62,79 @@ func (a *API) check(ctx context.Context, r client.CheckRequest) (client.CheckRes
 	return result, nil
 }
 
-// freshReports asks every agent that is there, and waits until each of its servers has answered or the time is up. It
-// returns the nonce of each agent that was asked.
+// comeback is how long ago an agent may have gone for a check to wait for it: a restart, not a dead machine.
+const comeback = time.Minute
+
+// freshReports asks every agent that is there, or that comes back while there is time, and waits until each of its servers
+// has answered. It returns the nonce of each agent that was asked.
 func (a *API) freshReports(ctx context.Context, wait time.Duration) (map[string]string, error) {
-	nonces := map[string]string{}
+	questions := questions{nonces: map[string]string{}, since: map[string]time.Time{}}
 	if a.o.Ask == nil {
-		return nonces, nil
+		return questions.nonces, nil
 	}
 	after, err := a.o.DB.Newest(ctx) // before the question, so that no answer is missed
 	if err != nil {
 		return nil, err
 	}
-	var agents []string
-	err = a.o.DB.View(ctx, func(tx *db.Tx) error {
-		all, err := fleet.Agents(tx)
-		for name, agent := range all {
-			if p := agent.Presence(tx.Now(), a.o.Heartbeat); p == fleet.Connected || p == fleet.Suspect {
-				agents = append(agents, name)
-			}
+	patience, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for {
+		waiting, err := a.ask(ctx, &questions)
+		if err != nil || len(waiting) == 0 {
+			return questions.nonces, err
+		}
+		after, err = a.changed(patience, after, func(c db.Change) bool {
+			return c.Kind == fleet.KindAgent || c.Kind == fleet.KindServer && slices.Contains(waiting, c.Key)
+		})
+		if err != nil && (ctx.Err() != nil || patience.Err() == nil) {
+			return nil, err
+		}
+		if err != nil {
+			return questions.nonces, nil // who has not answered by now is a mismatch
+		}
+	}
+}
+
+// questions are what a check has asked.
+type questions struct {
+	nonces map[string]string    // by agent
+	since  map[string]time.Time // when the agent's connection began over which it was asked: over a new one it is asked again
+}
+
+// ask asks every agent that is there and was not asked over this connection, and returns the IDs of the servers that are
+// still to answer.
+func (a *API) ask(ctx context.Context, q *questions) (waiting []string, err error) {
+	var now time.Time
+	var agents map[string]fleet.Agent
+	var servers []fleet.Server
+	err = a.o.DB.View(ctx, func(tx *db.Tx) (err error) {
+		now = tx.Now()
+		if agents, err = fleet.Agents(tx); err == nil {
+			servers, err = selectServers(tx, "")
 		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	slices.Sort(agents)
-	for _, agent := range agents {
-		if nonces[agent], err = a.o.Ask(ctx, agent); err != nil {
-			return nil, fmt.Errorf("ask agent %s for a fresh report: %w", agent, err)
+	for _, name := range slices.Sorted(maps.Keys(agents)) {
+		agent := agents[name]
+		if p := agent.Presence(now, a.o.Heartbeat); p != fleet.Connected && p != fleet.Suspect || q.since[name].Equal(agent.StateAt) {
+			continue
 		}
+		if q.nonces[name], err = a.o.Ask(ctx, name); err != nil {
+			return nil, fmt.Errorf("ask agent %s for a fresh report: %w", name, err)
+		}
+		q.since[name] = agent.StateAt
 	}
-	patience, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	for {
-		var waiting []string
-		err := a.o.DB.View(ctx, func(tx *db.Tx) (err error) {
-			waiting, err = unanswered(tx, nonces)
-			return err
-		})
-		if err != nil || len(waiting) == 0 {
-			return nonces, err
-		}
-		after, err = a.changed(patience, after, func(c db.Change) bool { return c.Kind == fleet.KindServer && slices.Contains(waiting, c.Key) })
-		if err != nil && (ctx.Err() != nil || patience.Err() == nil) {
-			return nil, err
-		}
-		if err != nil {
-			return nonces, nil // who has not answered by now is a mismatch
-		}
-	}
-}
-
-// unanswered is the IDs of the servers whose agent was asked and that have not been reported since.
-func unanswered(tx *db.Tx, nonces map[string]string) ([]string, error) {
-	servers, err := selectServers(tx, "")
-	var waiting []string
 	for _, server := range servers {
-		if nonce, asked := nonces[server.Agent]; asked && server.Asked != nonce {
+		agent := agents[server.Agent]
+		nonce, asked := q.nonces[server.Agent]
+		if asked && server.Asked != nonce || !asked && agent.ID != "" && now.Sub(agent.StateAt) < comeback {
 			waiting = append(waiting, server.ID)
 		}
 	}
-	return waiting, err
+	return waiting, nil
 }
 
 // accounts reads what ledger and servers say, of one instant.

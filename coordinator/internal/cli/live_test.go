@@ -2,7 +2,13 @@ package cli
 
 import (
 	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
+	"testing/synctest"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/stretchr/testify/require"
@@ -24,6 +30,41 @@ func TestScreenShowsTheNewestStatus(t *testing.T) {
 	}
 	_, command = m.Update(tea.KeyPressMsg{Code: 'x', Text: "x"})
 	require.Nil(t, command)
+}
+
+// roundTrip is a coordinator without a network.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// An agent that dies without a word leaves no event: a watch must see it all the same.
+func TestAWatchSeesSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		looks := 0
+		c, err := client.New("http://coordinator", roundTrip(func(r *http.Request) (*http.Response, error) {
+			body, w := io.Pipe()
+			if r.URL.Path == "/v1/events" {
+				context.AfterFunc(r.Context(), func() { _ = w.CloseWithError(context.Cause(r.Context())) })
+				return &http.Response{StatusCode: http.StatusOK, Body: body}, nil
+			}
+			if r.URL.Path == "/v1/status" {
+				looks++
+			}
+			answer := fmt.Sprintf(`{"servers":%d}`, looks)
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(answer))}, nil
+		}))
+		require.NoError(t, err)
+		s := &session{format: formatJSON}
+		var seen []int
+		err = s.each(t.Context(), c, func(now glance) error {
+			if seen = append(seen, now.Servers); len(seen) == 3 {
+				return io.EOF
+			}
+			return nil
+		})
+		require.ErrorIs(t, err, io.EOF)
+		require.Equal(t, []int{1, 2, 3}, seen)
+	})
 }
 
 func TestProgressIsABarOnlyWhenItIsDue(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -165,7 +166,11 @@ func (s *session) watchStatus(ctx context.Context, c *client.Client) error {
 	return s.failed("watch the status", err)
 }
 
-// each calls show with the status now and after every change, until ctx ends, show fails or the coordinator refuses.
+// refresh is how often a watch looks although nothing was told: facts age, and silence is no event.
+const refresh = 10 * time.Second
+
+// each calls show with the status now, after every change and now and then, until ctx ends, show fails or the coordinator
+// refuses. While the coordinator cannot be reached, what was shown last stays.
 func (s *session) each(ctx context.Context, c *client.Client, show func(glance) error) error {
 	now, err := s.glance(ctx, c)
 	if err == nil {
@@ -176,21 +181,24 @@ func (s *session) each(ctx context.Context, c *client.Client, show func(glance) 
 	}
 	following, stop := context.WithCancel(ctx)
 	changed, ended := changes(following, c, now.Newest)
+	clock := time.NewTicker(refresh)
+	defer clock.Stop()
 	for {
 		select {
 		case err := <-ended:
 			stop()
 			return err
 		case <-changed:
-			if now, err = s.glance(ctx, c); err == nil {
-				err = show(now)
+		case <-clock.C:
+		}
+		if now, err = s.glance(ctx, c); err == nil {
+			err = show(now)
+		}
+		if broken := (*client.Unreachable)(nil); err != nil && (ctx.Err() != nil || !errors.As(err, &broken)) {
+			stop()
+			for range ended { // it ends because we stopped it
 			}
-			if broken := (*client.Unreachable)(nil); err != nil && (ctx.Err() != nil || !errors.As(err, &broken)) {
-				stop()
-				for range ended { // it ends because we stopped it
-				}
-				return err
-			}
+			return err
 		}
 	}
 }

@@ -50,3 +50,4 @@ for (const kind of kinds) events.addEventListener(kind, look);
 events.onopen = () => { if (live.className === "off") look(); else say("live", "on"); };
 events.onerror = () => say("the connection is lost since " + new Date().toLocaleTimeString() + "; ages go on", "off");
 setInterval(ages, 5000);
+setInterval(look, 30000); // an agent that dies without a word leaves no event
