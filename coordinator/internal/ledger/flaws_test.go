@@ -218,6 +218,9 @@ func TestF8AServerThatReappearsBeforeItsReleaseLosesTheMark(t *testing.T) {
 		w.activate("srv-a")
 		document := w.prove("srv-a", 4)
 		w.must(func(tx *db.Tx) error { return Strand(tx, audit.Operator, "srv-a", "silent") })
+		marked := dbtest.Dump(t, d)
+		w.must(func(tx *db.Tx) error { return Strand(tx, audit.Operator, "srv-a", "again") })
+		require.Equal(t, marked, dbtest.Dump(t, d), "once is enough")
 		require.Equal(t, Activated, w.phase("srv-a", line))
 
 		beside := w.report("srv-a", document, counts{line: 1}, func(r *protocol.Report) { r.Facts.Unanswered = "connection refused" })
@@ -388,7 +391,8 @@ func TestF12WhatIsReturnedAlongStaysHeld(t *testing.T) {
 		require.NoError(t, err)
 		_, document := w.claim("srv-a")
 
-		w.settle("srv-a", w.report("srv-a", document, counts{}), w.receipt("srv-a", document.Order, 6, counts{}))
+		all := exchangeAt(protocol.StepConfirmed, document.Order, "", right(refs[0], 0, ""), right(refs[1], 0, ""))
+		w.settle("srv-a", w.report("srv-a", document, counts{}, all), w.receipt("srv-a", document.Order, 6, counts{}))
 		require.Equal(t, Freed, w.phase("srv-a", refs[0]))
 		require.Equal(t, Counts{Want: 1, Ordered: 1, Exposed: 1}, w.view("srv-a").at(refs[1]).Counts)
 		require.Equal(t, Ordered, w.phase("srv-a", refs[1]))

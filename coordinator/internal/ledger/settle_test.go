@@ -124,8 +124,11 @@ func TestARefusalThatWasOvercomeIsForgotten(t *testing.T) {
 		// A right that is named with 0 can be refused too: nothing is missing, and it can be assigned as if nothing had been.
 		_, err := w.unassign(snmp, 0, "srv-a")
 		require.NoError(t, err)
-		document = w.prove("srv-a", 6)
-		say(protocol.StepAnswered, "", exchange.RightUnknown)
+		w.prove("srv-a", 6)
+		_, err = w.unassign(essential, 0, "srv-a")
+		require.NoError(t, err)
+		_, document = w.claim("srv-a")
+		say(protocol.StepRefused, exchange.HostReturned, "")
 		require.Equal(t, Freed, w.phase("srv-a", refs[0]))
 		_, err = w.assign(snmp, 1, "srv-a")
 		require.NoError(t, err)
