@@ -1,8 +1,8 @@
 // Package fleet knows what is out there: sites and whose they are, agents and their sessions, BMS servers with what was
 // last reported of them, and the language that selects servers.
 //
-// Rules stand in files that import nothing of the coordinator and are pure; rows are in sql*.go, functions over *db.Tx
-// that never open a transaction of their own.
+// Rules are pure and stand in files that know no database; rows are in sql*.go, functions over *db.Tx that never open a
+// transaction of their own.
 package fleet
 
 import (
@@ -46,7 +46,7 @@ type Server struct {
 	parentHost string // as reported, for servers that are not in the inventory
 }
 
-// Attributes are what a Selector sees of a server besides its labels. A label cannot have one of these names.
+// attributeNames are what a Selector sees of a server besides its labels. A label cannot have one of these names.
 var attributeNames = map[string]bool{
 	"name": true, "host": true, "type": true, "role": true, "site": true, "owner": true, "version": true,
 	"parent": true, "system": true, "agent": true,
