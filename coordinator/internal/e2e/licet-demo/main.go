@@ -91,7 +91,7 @@ func play(ctx context.Context, thread *e2e.Thread, o options, out io.Writer) (st
 
 // show prints the fleet and waits for Ctrl-C.
 func show(ctx context.Context, thread *e2e.Thread, out io.Writer, seconds float64) error {
-	for _, args := range [][]string{{"server", "list"}, {"status"}} {
+	for _, args := range [][]string{{"assignment", "list"}, {"status"}} {
 		table, err := thread.CLI().Run(ctx, args...)
 		if err != nil {
 			return err
