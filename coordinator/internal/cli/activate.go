@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,12 +86,20 @@ func (w *activation) count(now client.Assignments) {
 	w.Returned = len(w.watched) - w.Activated - w.Failed - w.Waiting
 }
 
+// pause is how soon a watch looks again that reached nobody.
+const pause = 250 * time.Millisecond
+
 // watchActivation follows the events until every assignment of the selected servers is settled, or time is up.
 func (s *session) watchActivation(ctx context.Context, c *client.Client, selector string, limit time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	look := func() (client.Assignments, error) {
+		ctx, cancel := context.WithTimeout(ctx, callTime)
+		defer cancel()
+		return c.Assignments(ctx, selector)
+	}
+	up := time.NewTimer(limit)
+	defer up.Stop()
 	w := activation{Assignments: []client.Assignment{}}
-	now, err := c.Assignments(ctx, selector)
+	now, err := look()
 	if err != nil {
 		return s.failed("watch the activation", err)
 	}
@@ -100,38 +107,47 @@ func (s *session) watchActivation(ctx context.Context, c *client.Client, selecto
 	bar := s.newProgress("activating")
 	following, stop := context.WithCancel(ctx)
 	changed, ended := changes(following, c, now.Newest)
-	over := false
-	for w.Waiting > 0 && !over && err == nil {
+	var again <-chan time.Time // when to look once more after a look that reached nobody
+	for late := false; w.Waiting > 0 && !late && err == nil; {
 		bar.set(len(w.watched)-w.Waiting, len(w.watched))
 		select {
 		case <-changed:
-			if now, err = c.Assignments(ctx, selector); err == nil {
-				w.count(now)
-			}
+		case <-again:
 		case <-bar.due:
 			bar.show()
+			continue
 		case err = <-ended:
-			over = true
+			continue
+		case <-up.C:
+			late = true
+			continue
+		}
+		again = nil
+		now, err = look()
+		if _, away := errors.AsType[*client.Unreachable](err); away && ctx.Err() == nil {
+			again, err = time.After(pause), nil // it may be starting anew; the limit ends the patience
+			continue
+		}
+		if err == nil {
+			w.count(now)
 		}
 	}
 	stop()
-	if !over {
-		for range ended { // it ends because we stopped it
-		}
+	for range ended { // it ends because we stopped it
 	}
 	bar.end(len(w.watched)-w.Waiting, len(w.watched))
 	if shown := s.show(w, func(bool) string { return w.text() }); shown != nil {
 		return shown
 	}
 	switch {
-	case w.Waiting > 0 && errors.Is(cmp.Or(ctx.Err(), err), context.DeadlineExceeded):
+	case err != nil:
+		return s.failed("watch the activation", err)
+	case w.Waiting > 0:
 		return &fault{
 			doing: "watch the activation", code: exitDifferent,
 			err:  fmt.Errorf("%s not settled after %s", plural(w.Waiting, "assignment"), limit),
 			hint: "it goes on without being watched: licet status, licet assignment list",
 		}
-	case err != nil:
-		return s.failed("watch the activation", err)
 	case w.Failed > 0:
 		return errDifferent
 	}

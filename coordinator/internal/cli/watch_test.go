@@ -27,6 +27,18 @@ type stage struct {
 	at     int
 	moved  chan struct{}
 	last   chan struct{} // closed when the last scene was shown
+	broken int           // how many lists, after the first, reach nobody
+}
+
+// fails says whether this list reaches nobody.
+func (s *stage) fails() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at == 0 || s.broken == 0 {
+		return false
+	}
+	s.broken--
+	return true
 }
 
 func newStage(t *testing.T, scenes ...[]client.Phase) (*stage, string) {
@@ -34,7 +46,12 @@ func newStage(t *testing.T, scenes ...[]client.Phase) (*stage, string) {
 	s := &stage{scenes: scenes, moved: make(chan struct{}, len(scenes)), last: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/activations", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") })
-	mux.HandleFunc("GET /v1/assignments", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(s.next()) })
+	mux.HandleFunc("GET /v1/assignments", func(w http.ResponseWriter, _ *http.Request) {
+		if s.fails() {
+			panic(http.ErrAbortHandler)
+		}
+		_ = json.NewEncoder(w).Encode(s.next())
+	})
 	mux.HandleFunc("GET /v1/servers", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") })
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
 		now := client.Status{Servers: 2, Phases: map[client.Phase]int{}}
@@ -125,6 +142,14 @@ func TestActivateWatchesUntilEverythingIsSettled(t *testing.T) {
 			require.Equal(t, c.want, run(t, address, "activate", "--select", "", "--watch"))
 		})
 	}
+}
+
+// A coordinator that is killed and comes back while somebody watches is watched again.
+func TestActivateWatchSurvivesACoordinatorThatIsAway(t *testing.T) {
+	s, address := newStage(t, []client.Phase{client.Ordered}, []client.Phase{client.Activated})
+	s.broken = 3
+	require.Equal(t, result{0, "activated=1 failed=0\n", ""}, run(t, address, "activate", "--select", "", "--watch"))
+	require.Zero(t, s.broken)
 }
 
 func TestActivateGivesUpWatching(t *testing.T) {
