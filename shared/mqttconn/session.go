@@ -100,7 +100,7 @@ func (c *Conn) open(ctx context.Context, s *session) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wire{Conn: conn}
+	w := newWire(conn)
 	s.mu.Lock()
 	s.wire = w
 	s.mu.Unlock()
