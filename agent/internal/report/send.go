@@ -155,5 +155,9 @@ func (r *Reporter) outcome(now time.Time, err error) {
 	r.failures++
 	pause := min(time.Second<<min(r.failures-1, 6), maxPause)
 	r.resumeAt = now.Add(pause/2 + mathrand.N(pause/2))
-	r.o.Logger.Warn().Err(err).Int("failures", r.failures).Msg("the broker did not take a document; it goes again")
+	event := r.o.Logger.Warn()
+	if r.failures > 1 {
+		event = r.o.Logger.Debug() // it was said
+	}
+	event.Err(err).Int("failures", r.failures).Msg("the broker did not take a document; it goes again")
 }
