@@ -86,9 +86,6 @@ func (w *activation) count(now client.Assignments) {
 	w.Returned = len(w.watched) - w.Activated - w.Failed - w.Waiting
 }
 
-// pause is how soon a watch looks again that reached nobody.
-const pause = 250 * time.Millisecond
-
 // watchActivation follows the events until every assignment of the selected servers is settled, or time is up.
 func (s *session) watchActivation(ctx context.Context, c *client.Client, selector string, limit time.Duration) error {
 	look := func() (client.Assignments, error) {

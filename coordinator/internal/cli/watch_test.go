@@ -27,10 +27,10 @@ type stage struct {
 	at     int
 	moved  chan struct{}
 	last   chan struct{} // closed when the last scene was shown
-	broken int           // how many lists, after the first, reach nobody
+	broken int           // how many calls, after the first list, reach nobody
 }
 
-// fails says whether this list reaches nobody.
+// fails says whether this call reaches nobody.
 func (s *stage) fails() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,7 +60,12 @@ func newStage(t *testing.T, scenes ...[]client.Phase) (*stage, string) {
 		}
 		_ = json.NewEncoder(w).Encode(now)
 	})
-	mux.HandleFunc("GET /v1/events", s.events)
+	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) {
+		if s.fails() {
+			panic(http.ErrAbortHandler)
+		}
+		s.events(w, r)
+	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	return s, server.URL
@@ -147,7 +152,7 @@ func TestActivateWatchesUntilEverythingIsSettled(t *testing.T) {
 // A coordinator that is killed and comes back while somebody watches is watched again.
 func TestActivateWatchSurvivesACoordinatorThatIsAway(t *testing.T) {
 	s, address := newStage(t, []client.Phase{client.Ordered}, []client.Phase{client.Activated})
-	s.broken = 3
+	s.broken = 4
 	require.Equal(t, result{0, "activated=1 failed=0\n", ""}, run(t, address, "activate", "--select", "", "--watch"))
 	require.Zero(t, s.broken)
 }
