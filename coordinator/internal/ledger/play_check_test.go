@@ -100,6 +100,7 @@ func (p *play) check(*rapid.T) {
 		if p.model.adoptingAny() {
 			continue
 		}
+		p.seen["consumption compared"]++
 		require.LessOrEqual(p.w, p.model.sum(line), p.las.bought[line], "no seat twice")
 		for _, server := range p.servers {
 			h := p.las.host(server)
