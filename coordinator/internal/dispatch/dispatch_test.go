@@ -241,6 +241,27 @@ func TestAServerIsToldToHoldWhereTheActivationServerCannotBeAsked(t *testing.T) 
 	}
 }
 
+// deaf cannot be reached for one host, and keeps the callers of all others waiting.
+type deaf struct{ away }
+
+func (deaf) Release(ctx context.Context, host string, _ exchange.Release) ([]byte, error) {
+	if host != "HOST-one" {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return nil, errAway
+}
+
+func TestOneUnansweredCallLetsEveryServerHold(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		w := newWorld(t, d, "one", "two", "three")
+		w.run(deaf{})
+		for range 3 {
+			require.True(t, w.awaitDesired().Hold)
+		}
+	})
+}
+
 func TestAReleaseIsPostedAfterItsDocumentIsRetained(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		w := newWorld(t, d, "one")

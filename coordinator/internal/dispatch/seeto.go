@@ -96,14 +96,18 @@ func (d *Dispatch) adopt(ctx context.Context, a ledger.Adoption) error {
 		return err
 	}
 	if d.o.ActivationServer == nil {
-		return d.hold(ctx, a)
+		return d.hold(ctx, a.Server)
 	}
 	receipt, document, err := d.post(ctx, a.HostID, exchange.Release{Key: a.Key(), Order: a.Order()})
 	if refusal := (*exchange.Refusal)(nil); errors.As(err, &refusal) && refusal.Code == exchange.Superseded {
 		return d.outdated(ctx, a)
 	}
+	if refusal := (*exchange.Refusal)(nil); errors.As(err, &refusal) {
+		return errors.Join(fmt.Errorf("adopt %s: %w", a.HostID, err), d.hold(ctx, a.Server))
+	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("adopt %s: %w", a.HostID, err), d.hold(ctx, a))
+		// It cannot be reached: the others need not find that out one after the other, each at the end of its own time.
+		return errors.Join(fmt.Errorf("adopt %s: %w", a.HostID, err), d.hold(ctx))
 	}
 	err = d.o.DB.Update(ctx, func(tx *db.Tx) error {
 		_, err := ledger.Adopt(tx, a.Server, receipt, document)
@@ -123,9 +127,20 @@ func waiting(tx *db.Tx, a ledger.Adoption) (bool, error) {
 	return slices.ContainsFunc(all, func(w ledger.Adoption) bool { return w.Key() == a.Key() }), err
 }
 
-func (d *Dispatch) hold(ctx context.Context, a ledger.Adoption) error {
+// hold lets these servers hold, or every adopting one if none are named.
+func (d *Dispatch) hold(ctx context.Context, servers ...string) error {
 	return d.o.DB.Update(ctx, func(tx *db.Tx) error {
-		_, err := ledger.Hold(tx, a.Server)
+		told := servers
+		if len(told) == 0 {
+			all, err := ledger.Adopting(tx)
+			if err != nil {
+				return err
+			}
+			for _, a := range all {
+				told = append(told, a.Server)
+			}
+		}
+		_, err := ledger.Hold(tx, told...)
 		return err
 	})
 }
