@@ -32,7 +32,7 @@ func Verify(ctx context.Context, o VerifyOptions) (v Verdict, err error) {
 			return v, &hinted{fmt.Errorf("verify %s: there is no database", path), "name the coordinator's data folder with --data"}
 		}
 	}
-	d, err := db.Open(ctx, path, db.Options{})
+	d, err := db.Open(ctx, path, db.Options{Existing: true})
 	if err != nil {
 		return v, err
 	}

@@ -31,6 +31,7 @@ type Options struct {
 	Logger   zerolog.Logger   // zero: no log
 	MaxGroup int              // most functions of one commit; 0: 100
 	FeedRows int64            // rows of the change feed that are kept, at least; 0: 100,000
+	Existing bool             // the database must be of this program's version already: no table is made or changed
 }
 
 func (o Options) withDefaults() Options {

@@ -29,11 +29,22 @@ func (e *newerError) Error() string {
 	return fmt.Sprintf("it has version %d, this program knows %d", e.found, e.known)
 }
 
+// olderError is a database that an older program wrote, met by one that may not change it.
+type olderError struct{ found, known int64 }
+
+func (e *olderError) Error() string {
+	return fmt.Sprintf("it has version %d, this program reads %d; licet-coordinator serve brings it there", e.found, e.known)
+}
+
+// errNoTables is a database without Licet's tables, where they should be.
+var errNoTables = errors.New("it is no database of Licet's")
+
 type migration struct {
-	dialect goose.Dialect
-	db      *sql.DB
-	serial  string // what $SERIAL stands for: the type of an ID that the database gives, with its PRIMARY KEY
-	options []goose.ProviderOption
+	dialect  goose.Dialect
+	db       *sql.DB
+	serial   string // what $SERIAL stands for: the type of an ID that the database gives, with its PRIMARY KEY
+	options  []goose.ProviderOption
+	existing bool // look at the version, change nothing
 }
 
 const migrateAttempts = 10
@@ -51,7 +62,7 @@ func migrate(ctx context.Context, m migration) error {
 		return err
 	}
 	for attempt := 1; ; attempt++ {
-		err := migrateOnce(ctx, provider)
+		err := migrateOnce(ctx, m, provider)
 		if err == nil || !contended(err) || attempt == migrateAttempts || ctx.Err() != nil {
 			return err
 		}
@@ -62,13 +73,24 @@ func migrate(ctx context.Context, m migration) error {
 	}
 }
 
-func migrateOnce(ctx context.Context, provider *goose.Provider) error {
+func migrateOnce(ctx context.Context, m migration, provider *goose.Provider) error {
+	if m.existing { // goose would make its own table to look into it
+		if _, err := m.db.ExecContext(ctx, "SELECT COUNT(*) FROM goose_db_version"); err != nil {
+			return errNoTables
+		}
+	}
 	found, known, err := provider.GetVersions(ctx)
 	if err != nil {
 		return err
 	}
 	if found > known {
 		return &newerError{found, known}
+	}
+	if m.existing && found < known {
+		return &olderError{found, known}
+	}
+	if m.existing {
+		return nil
 	}
 	_, err = provider.Up(ctx)
 	return err

@@ -184,3 +184,21 @@ func TestRestoredIntoAnotherCluster(t *testing.T) {
 	keys, _ := follow(t, d, 0)
 	require.Equal(t, []string{"new"}, keys)
 }
+
+// Who only looks makes no table, on either engine.
+func TestExistingChangesNothing(t *testing.T) {
+	for _, engine := range dbtest.Engines() {
+		t.Run(string(engine), func(t *testing.T) {
+			dsn := dbtest.DSN(t, engine)
+			first := dbtest.Open(t, dsn, db.Options{})
+			require.NoError(t, first.Close())
+			again, err := db.Open(t.Context(), dsn, db.Options{Existing: true})
+			require.NoError(t, err)
+			require.NoError(t, again.Close())
+		})
+	}
+	empty := filepath.Join(t.TempDir(), "empty.db")
+	require.NoError(t, os.WriteFile(empty, nil, 0o600))
+	_, err := db.Open(t.Context(), empty, db.Options{Existing: true})
+	require.ErrorContains(t, err, "no database of Licet's")
+}

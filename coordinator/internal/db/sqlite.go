@@ -82,7 +82,7 @@ func (d *DB) openSQLite(ctx context.Context, path string) error {
 	}
 	d.readers.SetMaxOpenConns(sqliteReaders)
 	d.readers.SetMaxIdleConns(sqliteReaders)
-	if err := migrate(ctx, migration{dialect: goose.DialectSQLite3, db: d.writer, serial: "INTEGER PRIMARY KEY AUTOINCREMENT"}); err != nil {
+	if err := migrate(ctx, migration{dialect: goose.DialectSQLite3, db: d.writer, serial: "INTEGER PRIMARY KEY AUTOINCREMENT", existing: d.options.Existing}); err != nil {
 		return sqliteProblem(err, problem)
 	}
 	return nil
