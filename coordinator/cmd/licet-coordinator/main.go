@@ -57,6 +57,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitDone
 	}
+	if strings.HasPrefix(err.Error(), "unknown command") { // cobra has no type for it
+		err = &usageError{err, root.Name()}
+	}
 	return explain(stderr, err)
 }
 
@@ -76,7 +79,7 @@ func explain(stderr io.Writer, err error) int {
 	if hinted := (interface{ Hint() string })(nil); errors.As(err, &hinted) && hinted.Hint() != "" {
 		_, _ = fmt.Fprintf(stderr, "hint: %s\n", hinted.Hint())
 	}
-	if usage := (*usageError)(nil); errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
+	if usage := (*usageError)(nil); errors.As(err, &usage) {
 		return exitUsage
 	}
 	return exitFailed

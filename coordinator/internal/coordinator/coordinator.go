@@ -73,6 +73,13 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := os.MkdirAll(o.Data, 0o700); err != nil {
 		return &hinted{fmt.Errorf("make the data folder: %w", err), "choose a folder that this user can write to, with --data"}
 	}
+	release, err := lockFolder(o.Data)
+	if err != nil {
+		return err
+	}
+	defer release()
+	removeReady(o.ReadyFile)
+	defer removeReady(o.ReadyFile)
 	d, err := db.Open(ctx, dsn(o.Data, o.Database), db.Options{Logger: o.Logger})
 	if err != nil {
 		return err
@@ -109,6 +116,28 @@ type Ready struct {
 	HTTP    string `json:"http"`
 	MQTT    string `json:"mqtt"`
 	Metrics string `json:"metrics"`
+}
+
+// removeReady takes away what an earlier start left: who waits for the file must not read yesterday's addresses.
+func removeReady(path string) {
+	if path != "" {
+		_ = os.Remove(path) // it may not be there
+	}
+}
+
+// errInUse means that another coordinator has the data folder: its broker would never hear what this one claims.
+var errInUse = errors.New("another coordinator uses it")
+
+// lockFolder keeps every other coordinator out of the folder until release is called, or this process ends.
+func lockFolder(dir string) (release func(), err error) {
+	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, &hinted{fmt.Errorf("lock the data folder: %w", err), "choose a folder that this user can write to, with --data"}
+	}
+	if err := lock(file); err != nil {
+		return nil, errors.Join(&hinted{fmt.Errorf("lock the data folder %s: %w", dir, err), "end the other coordinator, or choose another folder with --data"}, file.Close())
+	}
+	return func() { _ = file.Close() }, nil
 }
 
 // writeReady writes the file whole or not at all: who waits for it never reads a half.
