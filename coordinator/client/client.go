@@ -26,12 +26,12 @@ type Client struct {
 // maxAnswer bounds an answer in bytes; 10,000 servers fit.
 const maxAnswer = 64 << 20
 
-// New is a client of the coordinator at the base URL, for example http://127.0.0.1:8480. A nil transport is Go's default.
+// New is a client of the coordinator at the base URL, for example http://127.0.0.1:8080. A nil transport is Go's default.
 // Calls take as long as their context allows.
 func New(base string, transport http.RoundTripper) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.User != nil {
-		return nil, errors.New("the coordinator's address is not a URL like http://127.0.0.1:8480")
+		return nil, errors.New("the coordinator's address is not a URL like http://127.0.0.1:8080")
 	}
 	return &Client{
 		base: strings.TrimRight(u.String(), "/"),

@@ -25,7 +25,7 @@ func serve(t *testing.T, handler http.HandlerFunc) *client.Client {
 }
 
 func TestNewRefusesWhatIsNoAddress(t *testing.T) {
-	for _, base := range []string{"", "127.0.0.1:8480", "ftp://host", "http://", "http://user:secret@host", "http://host?x=1", "://"} {
+	for _, base := range []string{"", "127.0.0.1:8080", "ftp://host", "http://", "http://user:secret@host", "http://host?x=1", "://"} {
 		_, err := client.New(base, nil)
 		require.Error(t, err, base)
 		require.NotContains(t, err.Error(), "secret")

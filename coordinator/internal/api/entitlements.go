@@ -15,7 +15,7 @@ import (
 
 func (a *API) registerEntitlements() {
 	handle(a, operation{
-		id: "import-entitlement", method: http.MethodPost, path: "/v1/entitlements", maxBody: client.MaxEntitlement,
+		id: "import-entitlement", method: http.MethodPost, path: "/v1/entitlements", maxBody: client.MaxEntitlement + 1, // what is larger by one byte is refused by its own rule
 		summary: "Import an entitlement certificate; the same one again changes nothing",
 	},
 		func(ctx context.Context, in *struct {
@@ -66,8 +66,16 @@ func entitlementOf(e ledger.Entitlement) client.Entitlement {
 	for _, l := range e.Lines {
 		shown.Lines = append(shown.Lines, client.EntitlementLine{
 			Ref: l.Ref, ActivationID: l.Masked, PartNumber: l.PartNumber, Product: l.Product, Version: l.Version,
-			Bought: l.Bought, Held: l.Held, Left: l.Left(), Starts: moment(l.Starts), Expires: moment(l.Expires),
+			Bought: l.Bought, Held: l.Held, Left: l.Left(), Starts: moment(l.Starts), Expires: lastDay(l.Expires),
 		})
 	}
 	return shown
+}
+
+// lastDay is the last day of a line as its certificate says it; the ledger keeps the first instant of no use.
+func lastDay(expires time.Time) *time.Time {
+	if expires.IsZero() {
+		return nil
+	}
+	return moment(expires.AddDate(0, 0, -1))
 }

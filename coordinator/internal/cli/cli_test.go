@@ -62,7 +62,7 @@ func TestUsage(t *testing.T) {
 		"activate":                      "licet: read the command line: required flag(s) \"select\" not set\nhint: licet activate --help\n",
 		"status --frob":                 "licet: read the command line: unknown flag: --frob\nhint: licet status --help\n",
 		"status -o xml":                 "licet: read the command line: there is no output format \"xml\", only table, wide, json, yaml\nhint: licet status --help\n",
-		"status --url 127.0.0.1:1":      "licet: find the coordinator: the coordinator's address is not a URL like http://127.0.0.1:8480\nhint: look at LICET_URL and --url\n",
+		"status --url 127.0.0.1:1":      "licet: find the coordinator: the coordinator's address is not a URL like http://127.0.0.1:8080\nhint: look at LICET_URL and --url\n",
 		"status":                        "licet: find the coordinator: no address given\nhint: export LICET_URL=http://HOST:PORT, or give --url\n",
 		"assign --select x --product P": "licet: find the coordinator: no address given\nhint: export LICET_URL=http://HOST:PORT, or give --url\n",
 	} {
