@@ -55,7 +55,7 @@ func TestFilesThatAreNoDatabase(t *testing.T) {
 
 func TestFolderNotWritable(t *testing.T) {
 	if os.Getuid() == 0 {
-		t.Skip("root may write everywhere; the build also runs this as an ordinary user")
+		t.Skip("root may write everywhere: run the tests as an ordinary user")
 	}
 	folder := t.TempDir()
 	path := filepath.Join(folder, "licet.db")
